@@ -1,0 +1,178 @@
+"""The database file: opened with a SQLite that is safe for two processes, or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlmodel import SQLModel
+
+from agentrt.audit.tables import ContentRow, EventRow, SharedRow, StoreRow, columns
+from agentrt.errors import SQLiteTooOld, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
+
+__all__ = ["FORMAT", "open_database", "store_row", "unavailable"]
+
+FORMAT = 1
+"""The version of the tables. A store of a newer one is refused."""
+
+SAFE_SQLITE = (3, 51, 3)
+"""Older ones can corrupt a WAL file that two connections write and checkpoint."""
+
+BUSY_TIMEOUT_S = 30
+
+REFUSE_CHANGE = """
+CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {VERB} ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END
+"""
+"""Stops accidents and injected SQL; who owns the file can drop it, and the chain tells."""
+
+REFUSE_REPLACE = """
+CREATE TRIGGER IF NOT EXISTS event_replace BEFORE INSERT ON event
+WHEN EXISTS (SELECT 1 FROM event WHERE pos = NEW.pos)
+  OR EXISTS (
+    SELECT 1 FROM event
+    WHERE run = NEW.header ->> '$.run' AND seq = NEW.header ->> '$.seq')
+BEGIN SELECT RAISE(ABORT, 'event is append-only'); END
+"""
+"""INSERT OR REPLACE deletes without firing delete triggers: it has to be stopped before."""
+
+REFUSE_GAP = """
+CREATE TRIGGER IF NOT EXISTS event_chain BEFORE INSERT ON event
+WHEN NEW.header ->> '$.seq' > 1 AND NOT EXISTS (
+  SELECT 1 FROM event
+  WHERE run = NEW.header ->> '$.run' AND seq = (NEW.header ->> '$.seq') - 1
+    AND lower(hex(hash)) = NEW.header ->> '$.prev')
+BEGIN SELECT RAISE(ABORT, 'a record must name the hash of the one before it'); END
+"""
+
+
+def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engine:
+    """An engine on the store at `path`, its tables made when `create` and there are none.
+
+    Raises StoreUnavailable, StoreTooNew, StoreCorrupt or SQLiteTooOld, each saying what to do.
+    """
+    module = _sqlite_module()
+    if not path.exists() and (read_only or not create):
+        raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
+    engine = create_engine(
+        f"sqlite:///{path}", module=module, connect_args={"timeout": BUSY_TIMEOUT_S}
+    )
+    event.listen(engine, "connect", _set_pragmas_read_only if read_only else _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    try:
+        if create and not read_only:
+            _make_tables(engine)
+        _check_format(engine, path)
+    except DBAPIError as error:
+        engine.dispose()
+        raise unavailable(path, error) from error
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _sqlite_module() -> Any:
+    """`pysqlite3` brings its own, current SQLite; the one of the interpreter is often too old."""
+    from pysqlite3 import dbapi2
+
+    version = tuple(int(part) for part in dbapi2.sqlite_version.split("."))
+    if version < SAFE_SQLITE:
+        raise SQLiteTooOld(
+            f"This is SQLite {dbapi2.sqlite_version}; before 3.51.3 it can corrupt a store that "
+            "two processes write. Install a wheel of pysqlite3 0.6.1 or newer, which carries its "
+            "own SQLite: pip install --only-binary :all: --upgrade pysqlite3"
+        )
+    return dbapi2
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # NORMAL loses the last commits when the power fails
+        "secure_delete=ON",
+        "recursive_triggers=ON",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_pragmas_read_only(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _make_tables(engine: Engine) -> None:
+    with engine.execution_options(immediate=True).begin() as connection:
+        if inspect(connection).has_table("store"):
+            return
+        SQLModel.metadata.create_all(connection, tables=_own_tables())
+        for table in (EventRow, SharedRow, StoreRow):
+            _refuse(connection, str(table.__tablename__), "update", "delete")
+        _refuse(connection, str(ContentRow.__tablename__), "update")
+        connection.exec_driver_sql(REFUSE_REPLACE)
+        connection.exec_driver_sql(REFUSE_GAP)
+        connection.execute(
+            insert(StoreRow).values(
+                id=f"s_{secrets.token_hex(8)}",
+                format=FORMAT,
+                ref_key=secrets.token_bytes(32),
+                created_at=time.time_ns() // 1_000_000,
+            )
+        )
+
+
+def _own_tables() -> list[Any]:
+    """The tables of the store: a user's own SQLModel tables share the metadata."""
+    from agentrt.audit import tables
+
+    rows = (getattr(tables, name) for name in tables.__all__ if name.endswith("Row"))
+    return [row.__table__ for row in rows]
+
+
+def _refuse(connection: Connection, table: str, *verbs: str) -> None:
+    for verb in verbs:
+        connection.exec_driver_sql(REFUSE_CHANGE.format(table=table, verb=verb, VERB=verb.upper()))
+
+
+def _check_format(engine: Engine, path: Path) -> None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("store"):
+            raise StoreCorrupt(f"{path} is not an audit store of agentrt.")
+        found = store_row(connection).format
+    if found > FORMAT:
+        raise StoreTooNew(
+            f"{path} has format {found}, and this agentrt knows {FORMAT}. Upgrade agentrt."
+        )
+
+
+def store_row(connection: Connection) -> StoreRow:
+    """The row that describes the store."""
+    row = connection.execute(select(*columns(StoreRow))).one()
+    return StoreRow(**row._mapping)
+
+
+def unavailable(path: Path, error: DatabaseError | DBAPIError) -> StoreError:
+    """What a failing database means for the store, with what to do."""
+    reason = str(error.orig)
+    if "not a database" in reason or "malformed" in reason:
+        return StoreCorrupt(f"{path} is damaged ({reason}). Restore it from a backup.")
+    hints = {
+        "full": "Make room on the disk; nothing ran that is not recorded.",
+        "readonly": "Make the file and its folder writable for this user.",
+        "unable to open": "Make the folder, and make it writable for this user.",
+        "locked": "Another program holds the file; close it and try again.",
+        "I/O": "The disk does not answer as it should.",
+    }
+    hint = next((text for word, text in hints.items() if word in reason), "Nothing was written.")
+    return StoreUnavailable(f"The audit store {path} cannot be used: {reason}. {hint}")

@@ -1,0 +1,77 @@
+"""Records out of the tables, each with its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from agentrt.audit.records import read_record
+from agentrt.audit.tables import ContentRow, EventRow, SharedRow, columns
+from agentrt.events import Record
+
+__all__ = ["StoredRecord", "read_records", "stored_records"]
+
+StoredRecord = Any
+"""A row of `event` with `header`, `hash`, `run` and `seq`."""
+
+_event = columns(EventRow)
+_content = columns(ContentRow)
+_shared = columns(SharedRow)
+
+Bodies = Mapping[tuple[str, int], Mapping[str, bytes]]
+
+
+def read_records(
+    connection: Connection, *where: Any, order: Any, limit: int | None = None
+) -> list[Record]:
+    """The records that fit, with all their content that still exists."""
+    rows = stored_records(connection, *where, order=order, limit=limit)
+    parts = _parts(connection, rows)
+    shared = _shared_bodies(connection, rows)
+    return [
+        read_record(row.header.encode(), row.hash, parts.get((row.run, row.seq), {}), shared)
+        for row in rows
+    ]
+
+
+def stored_records(
+    connection: Connection, *where: Any, order: Any, limit: int | None = None
+) -> Sequence[StoredRecord]:
+    """The rows that fit, as they are stored."""
+    query = select(_event.pos, _event.header, _event.hash, _event.run, _event.seq)
+    return connection.execute(query.where(*where).order_by(order).limit(limit)).all()
+
+
+def _parts(connection: Connection, rows: Sequence[StoredRecord]) -> Bodies:
+    found: dict[tuple[str, int], dict[str, bytes]] = {}
+    for run, seqs in _by_run(rows).items():
+        query = select(_content.seq, _content.part, _content.body).where(
+            _content.run == run, _content.seq.between(min(seqs), max(seqs))
+        )
+        for seq, part, body in connection.execute(query):
+            found.setdefault((run, seq), {})[part] = body
+    return found
+
+
+def _by_run(rows: Iterable[StoredRecord]) -> Mapping[str, list[int]]:
+    seqs: dict[str, list[int]] = {}
+    for row in rows:
+        seqs.setdefault(row.run, []).append(row.seq)
+    return seqs
+
+
+def _shared_bodies(connection: Connection, rows: Iterable[StoredRecord]) -> Mapping[str, bytes]:
+    digests = set(_shared_digests(rows))
+    if not digests:
+        return {}
+    query = select(_shared.digest, _shared.body).where(_shared.digest.in_(digests))
+    return {row.digest: row.body for row in connection.execute(query)}
+
+
+def _shared_digests(rows: Iterable[StoredRecord]) -> Iterator[str]:
+    for row in rows:
+        if '"shared":{}' not in row.header:  # most records share nothing, and need no parsing
+            yield from json.loads(row.header).get("shared", {}).values()

@@ -1,0 +1,117 @@
+"""A record as bytes: canonical header, hash, commitments; and back.
+
+The header is RFC 8785 JSON: it holds only objects, lists, strings, booleans, null and
+integers below 2**53, for which sorted compact JSON is the canonical form. The hash is an
+RFC 6962 leaf hash, `SHA-256(0x00 || header)`, so that records can be leaves of a Merkle tree.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentrt.errors import StoreCorrupt
+from agentrt.events import FORMAT_VERSION, AnyEvent, Record, load_event
+
+__all__ = ["Part", "Written", "commitment", "read_record", "record_hash", "write_record"]
+
+SALT_BYTES = 16
+ENVELOPE = frozenset({"v", "run", "seq", "at", "prev", "parts", "shared"})
+"""Header fields that belong to the record; the others are the event's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One erasable field: its bytes, and the salt that its commitment was made with."""
+
+    name: str
+    salt: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record and the bytes that are stored beside its header."""
+
+    record: Record
+    parts: tuple[Part, ...]
+    shared: Mapping[str, bytes]
+    """Bodies by their SHA-256."""
+
+
+def write_record(event: AnyEvent, *, run: str, seq: int, at: int, prev: bytes) -> Written:
+    """The record of `event` at this place of the run's chain."""
+    bodies = event.parts()
+    erasable = {name for name in bodies if event.storage[name].erasable}
+    parts = tuple(
+        Part(name, secrets.token_bytes(SALT_BYTES), bodies[name]) for name in sorted(erasable)
+    )
+    shared = {name: body for name, body in bodies.items() if name not in erasable}
+    header = {
+        **event.header(),
+        "v": FORMAT_VERSION,
+        "run": run,
+        "seq": seq,
+        "at": at,
+        "prev": prev.hex(),
+        "parts": {part.name: commitment(part.salt, part.body) for part in parts},
+        "shared": {name: hashlib.sha256(body).hexdigest() for name, body in shared.items()},
+    }
+    raw = canonical(header)
+    return Written(
+        record=Record(run, seq, at, event, raw, record_hash(raw)),
+        parts=parts,
+        shared={header["shared"][name]: body for name, body in shared.items()},
+    )
+
+
+def read_record(
+    header: bytes, hash: bytes, parts: Mapping[str, bytes], shared: Mapping[str, bytes]
+) -> Record:
+    """The record back from what is stored. It does not check the hashes: `verify` does.
+
+    Raises StoreCorrupt for a header that is none.
+    """
+    try:
+        data: dict[str, Any] = json.loads(header)
+        names = (*data["parts"], *data["shared"])
+        bodies = {name: parts.get(name) for name in data["parts"]}
+        bodies |= {name: shared.get(digest) for name, digest in data["shared"].items()}
+        fields = {name: value for name, value in data.items() if name not in ENVELOPE}
+        event = load_event(fields, bodies)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(
+            f"A record cannot be read: {type(error).__name__}. Run `agentrt audit verify`."
+        ) from error
+    return Record(
+        run=data["run"],
+        seq=data["seq"],
+        at=data["at"],
+        event=event,
+        header=header,
+        hash=hash,
+        forgotten=frozenset(name for name in names if bodies[name] is None),
+    )
+
+
+def canonical(header: Mapping[str, Any]) -> bytes:
+    """RFC 8785 bytes of a header; the law is tested against the `rfc8785` package."""
+    text = json.dumps(
+        header, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def record_hash(header: bytes) -> bytes:
+    """SHA-256(0x00 || header), RFC 6962 section 2.1."""
+    return hashlib.sha256(b"\x00" + header).digest()
+
+
+def commitment(salt: bytes, body: bytes) -> str:
+    """SHA-256(salt || body) in base64; without the salt a short body could be guessed."""
+    return base64.b64encode(hashlib.sha256(salt + body).digest()).decode()

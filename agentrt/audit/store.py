@@ -1,0 +1,394 @@
+"""The audit store: append and read, no third verb."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.exc import DBAPIError
+
+from agentrt.audit.appends import check_head, check_lease, insert_events, put
+from agentrt.audit.database import open_database, store_row, unavailable
+from agentrt.audit.processes import Process, is_alive
+from agentrt.audit.reads import read_records
+from agentrt.audit.tables import (
+    ApprovalRow,
+    CallRow,
+    EventRow,
+    LeaseRow,
+    ModelCallRow,
+    RunRow,
+    columns,
+)
+from agentrt.audit.verify import Verification, verify
+from agentrt.audit.writer import Writer
+from agentrt.errors import (
+    CarriedElsewhere,
+    ClockWentBack,
+    Expired,
+    NotFound,
+    StoreUnavailable,
+)
+from agentrt.events import (
+    AnyEvent,
+    CallApproved,
+    CallDecided,
+    CallRejected,
+    CallStarted,
+    ClaudeAsked,
+    Record,
+    RunStarted,
+)
+from agentrt.run import Run, fold
+
+__all__ = ["STORE_CHAIN", "AuditStore", "Watch"]
+
+T = TypeVar("T")
+
+STORE_CHAIN = "store"
+"""The chain of the store's own events."""
+
+CLOCK_TOLERANCE_MS = 5_000
+"""How far the clock may be behind the newest record before nothing is decided any more."""
+
+DECISIVE = (RunStarted, ClaudeAsked, CallDecided, CallStarted, CallApproved, CallRejected)
+"""Events after which something may happen that a wrong clock must not allow."""
+
+_event, _run, _call = columns(EventRow), columns(RunRow), columns(CallRow)
+_model_call, _approval, _lease = columns(ModelCallRow), columns(ApprovalRow), columns(LeaseRow)
+
+
+class AuditStore:
+    """Append-only, hash-chained, the single source of truth.
+
+    Appends are coroutines and return when the commit is on disk. Reads are plain functions,
+    quick enough for a screen; the runtime calls them in a thread.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.path = Path(path)
+        self.clock = clock
+        """Milliseconds since the epoch."""
+        self._engine = open_database(self.path, create=create, read_only=read_only)
+        self._locks = self.path.with_name(f"{self.path.name}-processes")
+        self._writer = None if read_only else Writer(self._engine, self.path)
+        self._process: Process | None = None
+        with self._reading() as connection:
+            row = store_row(connection)
+            newest = select(_run.head_at).order_by(_run.head_at.desc()).limit(1)
+            self._newest_at = connection.execute(newest).scalar() or 0
+        self.id = row.id
+        self._ref_key = row.ref_key
+
+    def close(self) -> None:
+        """Finish what was appended and let the file go."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- append ---------------------------------------------------------------------------
+
+    async def append(
+        self,
+        run: Run,
+        events: Sequence[AnyEvent],
+        *,
+        process: str | None = None,
+        not_after: int | None = None,
+    ) -> Run:
+        """Append `events` to the run as the caller folded it, and return it evolved.
+
+        It returns when they are durable. All or none are appended. Raises Conflict when the
+        run has moved on since, CarriedElsewhere when `process` is given and does not carry
+        the run, Expired when the clock has reached `not_after` (milliseconds since the
+        epoch), and ClockWentBack or StoreUnavailable.
+        """
+
+        def work(connection: Connection) -> Run:
+            at = self._time_for(connection, run, events, process, not_after)
+            return insert_events(connection, run, events, at)
+
+        return await self._write(work)
+
+    def _time_for(
+        self,
+        connection: Connection,
+        run: Run,
+        events: Sequence[AnyEvent],
+        process: str | None,
+        not_after: int | None,
+    ) -> int:
+        """Check all that must hold before the append, under the lock; the time of its records."""
+        check_head(connection, run)
+        if process is not None:
+            check_lease(connection, run.id, process)
+        now = self.clock()
+        if not_after is not None and now >= not_after:
+            raise Expired
+        self._check_clock(now, run, events)
+        self._newest_at = max(self._newest_at, now)
+        return max(now, run.at)
+
+    def _check_clock(self, now: int, run: Run, events: Sequence[AnyEvent]) -> None:
+        behind = max(self._newest_at, run.at) - now
+        if behind > CLOCK_TOLERANCE_MS and any(isinstance(event, DECISIVE) for event in events):
+            raise ClockWentBack(
+                f"The clock is {behind / 1000:.0f} s behind the newest record of the audit "
+                "store. Set it right: until then nothing is decided, approved or run."
+            )
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        if self._writer is None:
+            raise StoreUnavailable("The audit store was opened to be read only.")
+        return await asyncio.wrap_future(self._writer.submit(work))
+
+    # --- who carries a run ----------------------------------------------------------------
+
+    @property
+    def process(self) -> str:
+        """The name of this process in records; alive for as long as the store is open."""
+        if self._process is None:
+            self._process = Process(self._locks)
+        return self._process.id
+
+    def is_alive(self, process: str) -> bool:
+        """Whether a process that the records name may still be alive."""
+        return is_alive(self._locks, process)
+
+    async def claim(self, run: str) -> None:
+        """Let this process carry the run. Raises CarriedElsewhere while another lives that does."""
+        mine = self.process
+
+        def work(connection: Connection) -> None:
+            holder = connection.execute(select(_lease.process).where(_lease.run == run)).scalar()
+            if holder not in (None, mine) and self.is_alive(str(holder)):
+                raise CarriedElsewhere(f"{run} is being carried on by the process {holder}.")
+            put(connection, LeaseRow, [{"run": run, "process": mine}])
+
+        await self._write(work)
+
+    async def release(self, run: str) -> None:
+        """Let another process carry the run."""
+        mine = self.process
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(LeaseRow).where(_lease.run == run, _lease.process == mine))
+
+        await self._write(work)
+
+    def carrier(self, run: str) -> str | None:
+        """The living process that carries the run."""
+        with self._reading() as connection:
+            holder = connection.execute(select(_lease.process).where(_lease.run == run)).scalar()
+        return holder if holder and self.is_alive(holder) else None
+
+    def ref(self, name: str) -> str:
+        """What stands for a person's name in headers: a hash keyed by this store."""
+        return hmac.new(self._ref_key, name.encode(), hashlib.sha256).hexdigest()[:24]
+
+    # --- read -----------------------------------------------------------------------------
+
+    def records(self, run: str, *, after: int = 0) -> list[Record]:
+        """The records of a run, oldest first, from `after` on."""
+        with self._reading() as connection:
+            return read_records(connection, _event.run == run, _event.seq > after, order=_event.seq)
+
+    def load(self, run: str) -> Run:
+        """Where the run stands. Raises NotFound."""
+        records = self.records(run)
+        if not records:
+            raise NotFound(f"There is no run {run} in {self.path}.")
+        return fold(records)
+
+    def catch_up(self, run: Run) -> Run:
+        """The run with what others have appended since."""
+        newer = self.records(run.id, after=run.seq)
+        return fold(newer, run=run) if newer else run
+
+    def runs(
+        self,
+        *,
+        status: Sequence[str] = (),
+        ids: Sequence[str] | None = None,
+        agents: Sequence[str] | None = None,
+        user: str | None = None,
+        limit: int | None = None,
+    ) -> list[RunRow]:
+        """Runs, newest first; None and no status mean any."""
+        query = select(*_run).where(_run.id != STORE_CHAIN)
+        query = query.where(_run.status.in_(status)) if status else query
+        query = query.where(_run.id.in_(ids)) if ids is not None else query
+        query = query.where(_run.agent.in_(agents)) if agents is not None else query
+        query = query.where(_run.user == user) if user else query
+        query = query.order_by(_run.started_at.desc(), _run.id).limit(limit)
+        return self._rows(RunRow, query)
+
+    def calls(
+        self,
+        *,
+        status: Sequence[str] = (),
+        run: str | None = None,
+        tool: str | None = None,
+        limit: int | None = None,
+    ) -> list[CallRow]:
+        """Calls, newest first."""
+        query = select(*_call)
+        query = query.where(_call.status.in_(status)) if status else query
+        query = query.where(_call.run == run) if run else query
+        query = query.where(_call.tool == tool) if tool else query
+        order = (_call.requested_at.desc(), _call.turn.desc(), _call.index.desc())
+        return self._rows(CallRow, query.order_by(*order).limit(limit))
+
+    def model_calls(self, *, simulated: bool = False) -> list[ModelCallRow]:
+        """Requests to Claude: real ones, or on demand the simulated ones, never both."""
+        query = select(*_model_call).where(_model_call.simulated == simulated)
+        return self._rows(ModelCallRow, query.order_by(_model_call.at))
+
+    def approvals(self, call: str) -> list[ApprovalRow]:
+        """What reviewers said of a call, oldest first."""
+        query = select(*_approval).where(_approval.call == call)
+        return self._rows(ApprovalRow, query.order_by(_approval.at, _approval.seq))
+
+    def next_expiry(self) -> float:
+        """When the next held call expires, in milliseconds since the epoch; else infinity."""
+        query = select(_run.wake_at).where(_run.wake_at.is_not(None)).order_by(_run.wake_at)
+        with self._reading() as connection:
+            found: int | None = connection.execute(query.limit(1)).scalar()
+        return math.inf if found is None else found
+
+    def find_run(self, prefix: str) -> str:
+        """The run whose id begins so. Raises NotFound, also when several do."""
+        return self._find(RunRow, prefix, "run")
+
+    def find_call(self, prefix: str) -> CallRow:
+        """The call whose id begins so. Raises NotFound, also when several do."""
+        found = self._find(CallRow, prefix, "call")
+        query = select(*_call).where(_call.id == found)
+        return self._rows(CallRow, query)[0]
+
+    def search(
+        self,
+        *,
+        run: str | None = None,
+        call: str | None = None,
+        tool: str | None = None,
+        types: Sequence[str] = (),
+        user: str | None = None,
+        reviewer: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int | None = None,
+    ) -> list[Record]:
+        """Records that fit all that is asked, newest first. Times in milliseconds."""
+        wanted: dict[Any, Any] = {
+            _event.run: run,
+            _event.call: call,
+            _event.tool: tool,
+            _event.user_ref: self.ref(user) if user else None,
+            _event.reviewer_ref: self.ref(reviewer) if reviewer else None,
+        }
+        where = [column == value for column, value in wanted.items() if value is not None]
+        where += [_event.type.in_(types)] if types else []
+        where += [_event.at >= since] if since is not None else []
+        where += [_event.at < until] if until is not None else []
+        with self._reading() as connection:
+            newest = _event.pos.desc()
+            return read_records(connection, *where, order=newest, limit=limit)
+
+    def bundle(self, digest: str) -> Mapping[str, str] | None:
+        """The text of every file of a policy bundle that was ever loaded, by name."""
+        from pydantic_core import from_json
+
+        for record in self.records(STORE_CHAIN):
+            if record.event.type == "bundle.loaded" and record.event.bundle == digest:
+                texts: dict[str, str] = from_json(record.event.files)
+                return texts
+        return None
+
+    def verify(
+        self, run: str | None = None, *, progress: Callable[[int], None] = lambda _count: None
+    ) -> Verification:
+        """Check every record, or those of one run; `progress` hears how many were checked."""
+        with self._reading() as connection:
+            return verify(connection, run=run, progress=progress)
+
+    def watch(self) -> Watch:
+        """Something that says when another connection, of any process, has written."""
+        return Watch(self)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unavailable(self.path, error) from error
+
+    def _rows(self, table: type[T], query: Any) -> list[T]:
+        with self._reading() as connection:
+            return [table(**row._mapping) for row in connection.execute(query)]
+
+    def _find(self, table: Any, prefix: str, noun: str) -> str:
+        escaped = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        query = select(table.id).where(
+            table.id.like(f"{escaped}%", escape="\\"), table.id != STORE_CHAIN
+        )
+        with self._reading() as connection:
+            found = list(connection.execute(query.limit(2)).scalars())
+        if len(found) != 1 and prefix not in found:
+            several = "more than one" if found else "no"
+            raise NotFound(f"There is {several} {noun} whose id begins with {prefix!r}.")
+        return prefix if prefix in found else str(found[0])
+
+
+class Watch:
+    """Says whether anything was written since it was last asked; costs microseconds."""
+
+    def __init__(self, store: AuditStore) -> None:
+        self._connection = store._engine.connect()
+        self._seen = self._version()
+
+    def changed(self) -> bool:
+        """Whether another connection has written since the last time."""
+        version = self._version()
+        changed, self._seen = version != self._seen, version
+        return changed
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+    def _version(self) -> int:
+        version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        self._connection.rollback()
+        return version

@@ -1,0 +1,238 @@
+"""The tables: one of events that only grows, content beside it, and projections of both.
+
+Every column of `event` but the header and its hash is GENERATED from the header, so that
+no column can say anything which the hash does not cover.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Computed, Index, Integer, LargeBinary, Text, text
+from sqlmodel import Field, SQLModel
+
+__all__ = [
+    "ApprovalRow",
+    "CallRow",
+    "ContentRow",
+    "EventRow",
+    "LeaseRow",
+    "ModelCallRow",
+    "RunRow",
+    "SharedRow",
+    "StoreRow",
+    "columns",
+]
+
+BIG = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits: a plain `int` becomes 32 bits on PostgreSQL, too few for milliseconds."""
+
+STRICT = {"sqlite_strict": True}
+
+
+def _generated(name: str, kind: Any = Text) -> Any:
+    """A column that the database reads from the header's field of this name."""
+    computed = Computed(f"header ->> '$.{name}'", persisted=False)
+    return Field(default=None, sa_type=kind, sa_column_args=[computed])
+
+
+def columns(table: type[SQLModel]) -> Any:
+    """The columns of a table, for queries: SQLModel types its attributes as plain values."""
+    return table.__table__.c  # type: ignore[attr-defined]
+
+
+def _where(name: str, *columns: str, unique: bool = False, only: str) -> Index:
+    condition = text(only)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+class EventRow(SQLModel, table=True):
+    """A record. `pos` is its place of arrival in this database and no part of the record."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_place", "run", "seq", unique=True),
+        _where("event_call", "call", only="call IS NOT NULL"),
+        _where("event_tool", "tool", "at", only="tool IS NOT NULL"),
+        _where("event_reviewer", "reviewer_ref", "at", only="reviewer_ref IS NOT NULL"),
+        _where("event_user", "user_ref", "at", only="user_ref IS NOT NULL"),
+        # What the runtime promises is said in the database too: one start and one result per
+        # attempt, one decision per revision.
+        _where("event_started", "call", "attempt", unique=True, only="type = 'call.started'"),
+        _where("event_finished", "call", "attempt", unique=True, only="type = 'call.finished'"),
+        _where("event_decided", "call", "revision", unique=True, only="type = 'call.decided'"),
+        STRICT,
+    )
+
+    pos: int | None = Field(default=None, sa_type=Integer, primary_key=True)
+    header: str = Field(sa_type=Text)
+    hash: bytes = Field(sa_type=LargeBinary)
+    run: str = _generated("run")
+    seq: int = _generated("seq", Integer)
+    at: int = _generated("at", BIG)
+    type: str = _generated("type")
+    call: str | None = _generated("call")
+    attempt: int | None = _generated("attempt", Integer)
+    revision: int | None = _generated("revision", Integer)
+    tool: str | None = _generated("tool")
+    verdict: str | None = _generated("verdict")
+    reviewer_ref: str | None = _generated("reviewer_ref")
+    user_ref: str | None = _generated("user_ref")
+
+
+class ContentRow(SQLModel, table=True):
+    """One erasable field of a record; the header holds SHA-256(salt || body)."""
+
+    __tablename__ = "content"
+    __table_args__ = (STRICT,)
+
+    run: str = Field(sa_type=Text, primary_key=True)
+    seq: int = Field(sa_type=Integer, primary_key=True)
+    part: str = Field(sa_type=Text, primary_key=True)
+    salt: bytes = Field(sa_type=LargeBinary)
+    body: bytes = Field(sa_type=LargeBinary)
+    key_id: int | None = Field(default=None, sa_type=Integer)
+    """The key that `body` is encrypted with; None: it is not encrypted."""
+
+
+class SharedRow(SQLModel, table=True):
+    """A text that many records share, under its SHA-256; it names no person."""
+
+    __tablename__ = "shared"
+    __table_args__ = (STRICT,)
+
+    digest: str = Field(sa_type=Text, primary_key=True)
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class StoreRow(SQLModel, table=True):
+    """The store itself: one row."""
+
+    __tablename__ = "store"
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    format: int = Field(sa_type=Integer)
+    ref_key: bytes = Field(sa_type=LargeBinary)
+    """The key of the hashes that stand for names in headers."""
+    created_at: int = Field(sa_type=BIG)
+
+
+class LeaseRow(SQLModel, table=True):
+    """Which process carries a run. Not in the events: losing it costs a wait, never an effect."""
+
+    __tablename__ = "lease"
+
+    run: str = Field(sa_type=Text, primary_key=True)
+    process: str = Field(sa_type=Text)
+
+
+class RunRow(SQLModel, table=True):
+    """Projection: where each run stands."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("run_status", "status", "started_at"),
+        Index("run_started", "started_at"),
+    )
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    head_seq: int = Field(sa_type=Integer)
+    head_hash: bytes = Field(sa_type=LargeBinary)
+    head_at: int = Field(sa_type=BIG)
+    status: str = Field(sa_type=Text)
+    agent: str = Field(sa_type=Text)
+    model: str = Field(sa_type=Text)
+    environment: str = Field(sa_type=Text)
+    simulated: bool
+    user: str | None = Field(default=None, sa_type=Text)
+    prompt: str = Field(sa_type=Text)
+    """The beginning of the prompt, for lists."""
+    turn: int = Field(sa_type=Integer)
+    held: int = Field(sa_type=Integer)
+    in_doubt: int = Field(sa_type=Integer)
+    error: str | None = Field(default=None, sa_type=Text)
+    cost_usd: str = Field(sa_type=Text)
+    cost_unknown: bool
+    started_at: int = Field(sa_type=BIG)
+    wake_at: int | None = Field(default=None, sa_type=BIG, index=True)
+    """When the next held call expires."""
+
+
+class CallRow(SQLModel, table=True):
+    """Projection: what became of each call; the held ones are the approval queue."""
+
+    __tablename__ = "call"
+    __table_args__ = (
+        Index("call_run", "run", "turn", "index"),
+        Index("call_status", "status", "expires_at"),
+        Index("call_tool_requested", "tool", "requested_at"),
+    )
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    run: str = Field(sa_type=Text)
+    turn: int = Field(sa_type=Integer)
+    index: int = Field(sa_type=Integer)
+    agent: str = Field(sa_type=Text)
+    user: str | None = Field(default=None, sa_type=Text)
+    simulated: bool
+    tool: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    effect: str = Field(sa_type=Text)
+    verdict: str = Field(sa_type=Text)
+    revision: int = Field(sa_type=Integer)
+    rule: str | None = Field(default=None, sa_type=Text)
+    """The first deciding rule as `id file:line`."""
+    severity: str | None = Field(default=None, sa_type=Text)
+    summary: str = Field(sa_type=Text)
+    """What it will do: the preview, or the beginning of the arguments."""
+    quorum: int = Field(sa_type=Integer)
+    approvals: int = Field(sa_type=Integer)
+    attempt: int = Field(sa_type=Integer)
+    requested_at: int = Field(sa_type=BIG)
+    decided_at: int | None = Field(default=None, sa_type=BIG)
+    expires_at: int | None = Field(default=None, sa_type=BIG)
+    finished_at: int | None = Field(default=None, sa_type=BIG)
+
+
+class ModelCallRow(SQLModel, table=True):
+    """Projection: one row per request to Claude, for reports."""
+
+    __tablename__ = "model_call"
+    __table_args__ = (Index("model_call_at", "simulated", "at"),)
+
+    run: str = Field(sa_type=Text, primary_key=True)
+    seq: int = Field(sa_type=Integer, primary_key=True)
+    at: int = Field(sa_type=BIG)
+    turn: int = Field(sa_type=Integer)
+    agent: str = Field(sa_type=Text)
+    environment: str = Field(sa_type=Text)
+    simulated: bool
+    model: str = Field(sa_type=Text)
+    request_id: str | None = Field(default=None, sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    """The stop reason, or the kind of failure."""
+    failed: bool
+    input_tokens: int = Field(default=0, sa_type=Integer)
+    cache_write_tokens: int = Field(default=0, sa_type=Integer)
+    cache_read_tokens: int = Field(default=0, sa_type=Integer)
+    output_tokens: int = Field(default=0, sa_type=Integer)
+    cost_usd: str | None = Field(default=None, sa_type=Text)
+    """Decimal dollars; NULL is unknown, never zero."""
+    latency_ms: int = Field(sa_type=Integer)
+    first_token_ms: int | None = Field(default=None, sa_type=Integer)
+
+
+class ApprovalRow(SQLModel, table=True):
+    """Projection: what reviewers said."""
+
+    __tablename__ = "approval"
+    __table_args__ = (Index("approval_call", "call"), Index("approval_by", "by", "at"))
+
+    run: str = Field(sa_type=Text, primary_key=True)
+    seq: int = Field(sa_type=Integer, primary_key=True)
+    at: int = Field(sa_type=BIG)
+    call: str = Field(sa_type=Text)
+    verdict: str = Field(sa_type=Text)
+    by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    key: str = Field(sa_type=Text)

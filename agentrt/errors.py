@@ -1,0 +1,182 @@
+"""Everything agentrt raises, as a tree.
+
+AgentrtError
+├── ProjectError            the project or its configuration cannot be used
+├── ToolDefinitionError     a function cannot become a tool
+│   └── DuplicateTool
+├── ArgumentsInvalid        arguments do not fit the tool's schema
+├── PolicyError             the policy bundle cannot be used: nothing runs
+├── NotFound                no such run, call, record or agent
+├── ApprovalError           a decision of a person was not taken
+│   ├── NotHeld
+│   ├── Stale
+│   ├── Expired
+│   ├── NotAllowed
+│   └── SignatureInvalid
+├── RunError                a run cannot go on
+│   ├── RunOver
+│   └── CarriedElsewhere
+├── StoreError              the audit store cannot be used: nothing runs
+│   ├── StoreUnavailable
+│   ├── StoreTooNew
+│   ├── StoreCorrupt
+│   ├── SQLiteTooOld
+│   ├── Conflict
+│   └── ClockWentBack
+├── ClaudeError             a request to Claude was refused before it was sent
+│   ├── ModelRefused
+│   └── CredentialsMissing
+└── StandInError            the scripted Claude cannot do what it was asked
+
+ToolError                   raised *by* a tool: its text is meant for Claude
+"""
+
+__all__ = [
+    "AgentrtError",
+    "ApprovalError",
+    "ArgumentsInvalid",
+    "CarriedElsewhere",
+    "ClaudeError",
+    "ClockWentBack",
+    "Conflict",
+    "CredentialsMissing",
+    "DuplicateTool",
+    "Expired",
+    "ModelRefused",
+    "NotAllowed",
+    "NotFound",
+    "NotHeld",
+    "PolicyError",
+    "ProjectError",
+    "RunError",
+    "RunOver",
+    "SQLiteTooOld",
+    "SignatureInvalid",
+    "Stale",
+    "StandInError",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "ToolDefinitionError",
+    "ToolError",
+]
+
+
+class AgentrtError(Exception):
+    """Something agentrt refuses to do, with what to do about it."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class ProjectError(AgentrtError):
+    """The project cannot be used."""
+
+
+class ToolDefinitionError(AgentrtError):
+    """This function cannot become a tool."""
+
+
+class DuplicateTool(ToolDefinitionError):
+    """Two tools have one name."""
+
+
+class ArgumentsInvalid(AgentrtError):
+    """The arguments do not fit the tool's schema."""
+
+
+class PolicyError(AgentrtError):
+    """The policy bundle cannot be used, so nothing runs."""
+
+
+class NotFound(AgentrtError):
+    """There is nothing with this id."""
+
+
+class ApprovalError(AgentrtError):
+    """The decision was not taken."""
+
+
+class NotHeld(ApprovalError):
+    """The call is not held: it was decided already, or never asked for a person."""
+
+
+class Stale(ApprovalError):
+    """The call has changed since it was shown: look at it again."""
+
+
+class Expired(ApprovalError):
+    """The time to decide is over: the call counts as rejected."""
+
+
+class NotAllowed(ApprovalError):
+    """This reviewer may not decide this call."""
+
+
+class SignatureInvalid(ApprovalError):
+    """The signature is not by a key of this reviewer, or not over this statement."""
+
+
+class RunError(AgentrtError):
+    """The run cannot go on."""
+
+
+class RunOver(RunError):
+    """The run is over."""
+
+
+class CarriedElsewhere(RunError):
+    """Another living process carries this run."""
+
+
+class StoreError(AgentrtError):
+    """The audit store cannot be used, so nothing runs."""
+
+
+class StoreUnavailable(StoreError):
+    """The audit store does not answer."""
+
+
+class StoreTooNew(StoreError):
+    """The audit store was written by a newer agentrt: upgrade this one."""
+
+
+class StoreCorrupt(StoreError):
+    """The audit store does not hold what its hashes say."""
+
+
+class SQLiteTooOld(StoreError):
+    """This SQLite can corrupt a store that two processes write."""
+
+
+class Conflict(StoreError):
+    """The run has moved on since it was read: read it again."""
+
+
+class ClockWentBack(StoreError):
+    """The clock is behind the newest record: set it right before anything runs."""
+
+
+class ClaudeError(AgentrtError):
+    """The request to Claude was refused before it was sent."""
+
+
+class ModelRefused(ClaudeError):
+    """This model id cannot be used."""
+
+
+class CredentialsMissing(ClaudeError):
+    """There is no key for the Claude API."""
+
+
+class StandInError(AgentrtError):
+    """The scripted Claude cannot do this."""
+
+
+class ToolError(Exception):
+    """Raised by a tool: *I did not do it, and this is why*, in words meant for Claude.
+
+    From an irreversible tool it promises that nothing happened. Any other exception of
+    such a tool leaves the call in doubt, since nobody can know how far it came.
+    """

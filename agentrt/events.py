@@ -1,0 +1,501 @@
+"""What can happen: each class one fact, past tense.
+
+An event's plain fields form its *header*, which is hashed and kept for ever and so holds
+opaque ids only. Fields marked `CONTENT` (prompts, names, arguments, results) are stored
+apart, where they can be erased; the header carries a salted commitment to each. Fields
+marked `SHARED` (an agent's definition, a policy's text) name no person and are stored once
+under their hash.
+
+A field of type `bytes` holds JSON text exactly as it was sent or received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json, to_json
+
+__all__ = [
+    "CONTENT",
+    "SHARED",
+    "AnyEvent",
+    "Approver",
+    "Attempt",
+    "BundleLoaded",
+    "CallApproved",
+    "CallDecided",
+    "CallDoubted",
+    "CallExpired",
+    "CallFinished",
+    "CallRejected",
+    "CallSettled",
+    "CallStarted",
+    "ClaudeAsked",
+    "ClaudeFailed",
+    "ClaudeReplied",
+    "Event",
+    "Record",
+    "RuleRef",
+    "RunCancelled",
+    "RunFailed",
+    "RunFinished",
+    "RunResumed",
+    "RunStarted",
+    "Usage",
+    "User",
+    "event_types",
+    "load_event",
+]
+
+FORMAT_VERSION = 1
+"""The version of the event format; it is in every header. Old versions stay readable."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a field of an event is kept, when not in the header."""
+
+    erasable: bool
+
+
+CONTENT = Storage(erasable=True)
+SHARED = Storage(erasable=False)
+
+FORGOTTEN_TEXT = "[forgotten]"
+"""Stands for text whose content was erased; `Record.forgotten` names the fields."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RuleRef(_Value):
+    """A rule as it was when it decided: its id and the place of its text."""
+
+    id: str
+    file: str
+    line: int
+
+
+class User(_Value):
+    """On whose behalf a run works, and how that was established."""
+
+    name: str
+    roles: tuple[str, ...] = ()
+    verified: str = "stated"
+    """How the name was verified: `stated` means the caller said so."""
+
+
+class Usage(_Value):
+    """Tokens of one request, as the API counts them.
+
+    `input_tokens` is the uncached rest only; the whole prompt is the sum of the three.
+    """
+
+    input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+    web_searches: int = 0
+    service_tier: str | None = None
+    speed: str | None = None
+
+
+class Attempt(_Value):
+    """One HTTP attempt of a request; the SDK may make several."""
+
+    status: int | None
+    """None when no answer came."""
+    duration_ms: int
+    request_id: str | None = None
+
+
+class Approver(_Value):
+    """Who may approve a held call, how many, how soon."""
+
+    roles: tuple[str, ...] = ()
+    quorum: int = 1
+    severity: str = "high"
+    expires_at: int | None = None
+    """Milliseconds since the epoch."""
+    four_eyes: bool = False
+    reason_required: bool = False
+
+
+class Event(BaseModel):
+    """A fact about a run. Frozen; every subclass has a `type`, a noun and what befell it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    storage: ClassVar[Mapping[str, Storage]] = {}
+
+    type: str
+    cause: int | None = None
+    """`seq` of the record this one follows from; None at the start of a chain."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.storage = {
+            name: mark
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Storage)
+        }
+
+    def header(self) -> dict[str, Any]:
+        """The plain fields that have a value, as JSON data."""
+        return self.model_dump(mode="json", exclude=set(self.storage), exclude_none=True)
+
+    def parts(self) -> dict[str, bytes]:
+        """The stored bytes of every marked field that has a value."""
+        values = ((name, getattr(self, name)) for name in self.storage)
+        return {
+            name: value if isinstance(value, bytes) else to_json(value)
+            for name, value in values
+            if value is not None
+        }
+
+    @classmethod
+    def load(cls, header: Mapping[str, Any], parts: Mapping[str, bytes | None]) -> Self:
+        """The event back from its header fields and parts; a part that is None was erased."""
+        content = {name: _read_part(cls, name, body) for name, body in parts.items()}
+        return cls.model_validate({**header, **content})
+
+    def data(self) -> dict[str, Any]:
+        """All fields as JSON data, for people and programs to read."""
+        values = {name: getattr(self, name) for name in self.storage}
+        readable = {
+            name: from_json(value) if isinstance(value, bytes) else value
+            for name, value in values.items()
+            if value is not None
+        }
+        return {**self.header(), **from_json(to_json(readable))}
+
+
+def _read_part(cls: type[Event], name: str, body: bytes | None) -> Any:
+    if body is None:
+        return _placeholder(cls, name)
+    return body if bytes in _kinds(cls, name) else from_json(body)
+
+
+def _kinds(cls: type[Event], name: str) -> tuple[Any, ...]:
+    annotation = cls.model_fields[name].annotation
+    return get_args(annotation) or (annotation,)
+
+
+def _placeholder(cls: type[Event], name: str) -> Any:
+    """What an erased field reads as: it never passes for a real value, see `Record.forgotten`."""
+    kinds = _kinds(cls, name)
+    if type(None) in kinds:
+        return None
+    return to_json({"forgotten": True}) if bytes in kinds else FORGOTTEN_TEXT
+
+
+class RunStarted(Event):
+    """A prompt was accepted: who asks what of which agent, under which policy."""
+
+    type: Literal["run.started"] = "run.started"
+    agent: str
+    model: str
+    bundle: str
+    environment: str
+    service: str
+    """The runtime's own identity: program and process."""
+    simulated: bool
+    turns_max: int
+    deadline_ms: int
+    """How long the run may work; the time it waits for people does not count."""
+    user_ref: str | None = None
+    """A keyed hash of the user's name."""
+    definition: Annotated[bytes, SHARED]
+    """The agent as it was: instructions, model, settings, tools with schemas and digests."""
+    prompt: Annotated[str, CONTENT]
+    user: Annotated[User | None, CONTENT] = None
+
+
+class RunFinished(Event):
+    """Claude said its last word."""
+
+    type: Literal["run.finished"] = "run.finished"
+    stop_reason: str
+    output: Annotated[str, CONTENT]
+
+
+class RunFailed(Event):
+    """The run could not go on; nothing of it runs any more."""
+
+    type: Literal["run.failed"] = "run.failed"
+    code: str
+    resumable: bool = False
+    """True when the cause lies outside the run (an outage) and `agentrt runs resume` may go on."""
+    message: Annotated[str, CONTENT]
+
+
+class RunCancelled(Event):
+    """A person or a program stopped the run; calls that had not started never will."""
+
+    type: Literal["run.cancelled"] = "run.cancelled"
+    by_ref: str
+    by: Annotated[str, CONTENT]
+    reason: Annotated[str, CONTENT]
+
+
+class RunResumed(Event):
+    """A failed run was told to go on where it stood."""
+
+    type: Literal["run.resumed"] = "run.resumed"
+    by_ref: str
+    by: Annotated[str, CONTENT]
+
+
+class ClaudeAsked(Event):
+    """A request is about to be sent. Without a reply after it, it counts as sent and spent."""
+
+    type: Literal["claude.asked"] = "claude.asked"
+    turn: int
+    ask: int
+    """1 for the first request of the turn, 2 when it had to be asked again, ..."""
+    model: str
+    messages: int
+    tokens_max: int
+    request_digest: str
+    """SHA-256 of the exact request body."""
+
+
+class ClaudeReplied(Event):
+    """A complete reply came: `message_stop` was seen and there is a stop reason."""
+
+    type: Literal["claude.replied"] = "claude.replied"
+    turn: int
+    message_id: str
+    request_id: str | None
+    model: str
+    stop_reason: str
+    refusal: str | None = None
+    """The category of a refusal, where the API gave one."""
+    usage: Usage
+    cost_usd: str | None = None
+    """Decimal dollars at the prices of that moment; None is unknown, never zero."""
+    rates: dict[str, str] | None = None
+    """The rate card that `cost_usd` was counted with, dollars per million tokens."""
+    latency_ms: int
+    first_token_ms: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    blocks: Annotated[bytes, CONTENT]
+    """The content blocks exactly as the API sent them."""
+
+
+class ClaudeFailed(Event):
+    """No complete reply came."""
+
+    type: Literal["claude.failed"] = "claude.failed"
+    turn: int
+    kind: str
+    status: int | None = None
+    request_id: str | None = None
+    again: bool
+    """Whether asking again at once may help."""
+    outage: bool
+    """Whether the cause lies outside the run, which can then be resumed later."""
+    latency_ms: int
+    attempts: tuple[Attempt, ...] = ()
+    message: Annotated[str, CONTENT]
+
+
+class CallDecided(Event):
+    """Policy decided a call. Each revision of a call has one; the last one holds."""
+
+    type: Literal["call.decided"] = "call.decided"
+    call: str
+    revision: int
+    tool: str
+    verdict: Literal["allow", "hold", "deny"]
+    basis: str
+    """What decided: `rules`, `default`, `unknown_tool`, `tool_gone`, `invalid_arguments`, or
+    `second_attempt` for an irreversible call that was started before."""
+    rules: tuple[RuleRef, ...] = ()
+    rules_digest: str
+    """SHA-256 of the canonical text of the deciding rules, without comments and places."""
+    bundle: str
+    effect: str
+    labels: tuple[str, ...] = ()
+    repeatable: bool
+    """Whether a second attempt with the same key is harmless by the tool's own word."""
+    tool_digest: str
+    arguments_digest: str
+    approver: Approver | None = None
+    approvals: tuple[int, ...] = ()
+    """`seq` of earlier approvals that speak of just this and so still count."""
+    editor_ref: str | None = None
+    """Set when a reviewer changed the arguments: this revision runs what the reviewer wrote."""
+    arguments: Annotated[bytes, CONTENT]
+    """The completed arguments as RFC 8785 JSON; `arguments_digest` is their SHA-256."""
+    reason: Annotated[str, CONTENT]
+    preview: Annotated[str | None, CONTENT] = None
+    """What the tool's `preview` said the call will do."""
+    editor: Annotated[str | None, CONTENT] = None
+
+
+class _Verdict(Event):
+    call: str
+    revision: int
+    reviewer_ref: str
+    key: str
+    """Fingerprint of the key that signed."""
+    statement_digest: str
+    by: Annotated[str, CONTENT]
+    reason: Annotated[str, CONTENT]
+    statement: Annotated[bytes, CONTENT]
+    """The exact bytes that were signed."""
+    signature: Annotated[str, CONTENT]
+    """SSHSIG armour over `statement`."""
+
+
+class CallApproved(_Verdict):
+    """A reviewer said yes to exactly these arguments."""
+
+    type: Literal["call.approved"] = "call.approved"
+
+
+class CallRejected(_Verdict):
+    """A reviewer said no, with a reason that Claude is told."""
+
+    type: Literal["call.rejected"] = "call.rejected"
+
+
+class CallExpired(Event):
+    """Nobody decided in time: the call counts as rejected."""
+
+    type: Literal["call.expired"] = "call.expired"
+    call: str
+    revision: int
+
+
+class CallStarted(Event):
+    """The tool's function is about to be entered; durable before it is."""
+
+    type: Literal["call.started"] = "call.started"
+    call: str
+    revision: int
+    attempt: int
+    key: str
+    """The idempotency key, the same for every attempt."""
+    process: str
+    deadline_at: int
+    arguments_digest: str
+    tool_digest: str
+    bundle: str
+    approvals: tuple[int, ...] = ()
+    """`seq` of the approvals that this attempt uses up."""
+
+
+class CallFinished(Event):
+    """The function returned or refused; its outcome is known."""
+
+    type: Literal["call.finished"] = "call.finished"
+    call: str
+    attempt: int
+    outcome: Literal["ok", "error"]
+    duration_ms: int
+    cut_bytes: int = 0
+    """How much of the result was left out because it was too large."""
+    result: Annotated[str, CONTENT]
+    """What Claude is given."""
+
+
+class CallDoubted(Event):
+    """The call was started and nobody can know whether it happened."""
+
+    type: Literal["call.doubted"] = "call.doubted"
+    call: str
+    attempt: int
+    reason: Annotated[str, CONTENT]
+
+
+class CallSettled(Event):
+    """A doubt was resolved: by the tool's `check`, or by a person who looked."""
+
+    type: Literal["call.settled"] = "call.settled"
+    call: str
+    attempt: int
+    happened: bool
+    method: Literal["check", "person"]
+    reviewer_ref: str | None = None
+    key: str | None = None
+    statement_digest: str | None = None
+    by: Annotated[str | None, CONTENT] = None
+    reason: Annotated[str, CONTENT]
+    result: Annotated[str | None, CONTENT] = None
+    statement: Annotated[bytes | None, CONTENT] = None
+    signature: Annotated[str | None, CONTENT] = None
+
+
+class BundleLoaded(Event):
+    """A runtime began to decide by this policy; in the store's own chain."""
+
+    type: Literal["bundle.loaded"] = "bundle.loaded"
+    bundle: str
+    service: str
+    files: Annotated[bytes, SHARED]
+    """The text of every file of the bundle, reviewers included, by name."""
+
+
+AnyEvent = (
+    RunStarted
+    | RunFinished
+    | RunFailed
+    | RunCancelled
+    | RunResumed
+    | ClaudeAsked
+    | ClaudeReplied
+    | ClaudeFailed
+    | CallDecided
+    | CallApproved
+    | CallRejected
+    | CallExpired
+    | CallStarted
+    | CallFinished
+    | CallDoubted
+    | CallSettled
+    | BundleLoaded
+)
+"""The closed union: whoever matches on it and forgets one does not type-check."""
+
+_CLASSES: dict[str, Any] = {
+    get_args(cls.model_fields["type"].annotation)[0]: cls for cls in get_args(AnyEvent)
+}
+
+
+def event_types() -> Mapping[str, type[Event]]:
+    """Every event by its `type`."""
+    return dict(_CLASSES)
+
+
+def load_event(header: Mapping[str, Any], parts: Mapping[str, bytes | None]) -> AnyEvent:
+    """The event of a stored header and its parts. Raises KeyError for an unknown type."""
+    event: AnyEvent = _CLASSES[header["type"]].load(header, parts)
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event as stored: where it stands in its run, when it was written, and its hash."""
+
+    run: str
+    seq: int
+    """1 for the first event of a run."""
+    at: int
+    """Milliseconds since the epoch; never goes back within a run."""
+    event: AnyEvent
+    header: bytes
+    """The exact bytes that are hashed."""
+    hash: bytes
+    """SHA-256(0x00 || header), so that it is an RFC 6962 leaf hash; the next record names it."""
+    forgotten: frozenset[str] = frozenset()
+    """Fields of the event whose content was erased."""

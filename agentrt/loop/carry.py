@@ -1,0 +1,412 @@
+"""Carrying one run on: fold, take the next step, append, again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import assert_never
+
+from agentrt.approvals.revisions import is_current, revise
+from agentrt.approvals.verdicts import check_approvals
+from agentrt.audit import AuditStore
+from agentrt.claude import Claude, Failure, Reply, request_body
+from agentrt.claude.request import request_head
+from agentrt.errors import Conflict, Expired
+from agentrt.events import (
+    AnyEvent,
+    CallDecided,
+    CallDoubted,
+    CallExpired,
+    CallFinished,
+    CallSettled,
+    ClaudeAsked,
+    ClaudeFailed,
+    ClaudeReplied,
+    RunFailed,
+    RunFinished,
+)
+from agentrt.loop.calls import call_for, check_doubt, enter, preview, started
+from agentrt.loop.show import Show
+from agentrt.policy import Policy
+from agentrt.run import (
+    Approval,
+    AskClaude,
+    Decide,
+    Execute,
+    Fail,
+    Finish,
+    Recover,
+    Run,
+    Step,
+    ToolCall,
+    next_step,
+)
+from agentrt.tools import Tool, Tools
+
+__all__ = ["Carry", "Surroundings"]
+
+ATTEMPTS_MAX = 3
+"""Attempts of a call whose repetition is harmless, before it is a doubt after all."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run is carried with: the same for all runs of an agent."""
+
+    store: AuditStore
+    policy: Policy
+    tools: Tools
+    claude: Callable[[], Claude]
+    """Made when it is first asked, so that runs without a request need no key."""
+    show: Show = lambda _run, _seq, _item: None
+    stream: bool = False
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is about to stop: no further step is begun."""
+
+
+class Carry:
+    """One run, carried by this process, which holds its lease.
+
+    Everything it does is in the store before it counts, so that it can be stopped between
+    any two statements and taken up by another.
+    """
+
+    def __init__(self, run: Run, around: Surroundings) -> None:
+        self.run = run
+        self._around = around
+        self._store = around.store
+        self.ended = asyncio.Event()
+        """Set by whoever sees that the run was ended from outside."""
+
+    async def on(self) -> Run:
+        """Carry the run on until it is over or waits for a person."""
+        while not self._around.closing.is_set() and (step := next_step(self.run)) is not None:
+            try:
+                await self._take(step)
+            except Conflict:
+                self._catch_up(await asyncio.to_thread(self._store.catch_up, self.run))
+        return self.run
+
+    async def _take(self, step: Step) -> None:
+        match step:
+            case AskClaude():
+                await self._ask(step)
+            case Decide():
+                await self._decide(step.calls)
+            case Execute():
+                await self._execute(step.calls)
+            case Recover():
+                await self._recover(step.calls)
+            case Finish():
+                finished = RunFinished(
+                    cause=self.run.seq, stop_reason=step.stop_reason, output=step.output
+                )
+                await self._append([finished])
+            case Fail():
+                await self._fail(step)
+            case _:
+                assert_never(step)
+
+    # --- record ---------------------------------------------------------------------------
+
+    async def _append(
+        self, events: Sequence[AnyEvent], *, not_after: int | None = None, fenced: bool = True
+    ) -> None:
+        """Append to the run as it was folded. Raises Conflict when it has moved on."""
+        before = self.run.seq
+        process = self._store.process if fenced else None
+        self.run = await self._store.append(self.run, events, process=process, not_after=not_after)
+        for place, event in enumerate(events, start=before + 1):
+            self._around.show(self.run.id, place, event)
+
+    async def _record(self, events: Sequence[AnyEvent]) -> None:
+        """Append what has happened, wherever the run stands by now: it cannot be undone.
+
+        What a function returned is recorded even when this process no longer carries the
+        run: it is the truth about the call.
+        """
+        fenced = not all(isinstance(event, CallFinished) for event in events)
+        while True:
+            try:
+                await self._append(events, fenced=fenced)
+            except Conflict:
+                self._catch_up(await asyncio.to_thread(self._store.catch_up, self.run))
+            else:
+                return
+
+    def _catch_up(self, run: Run) -> None:
+        for record in self._store.records(run.id, after=self.run.seq):
+            self._around.show(run.id, record.seq, record.event)
+        self.run = run
+
+    # --- ask ------------------------------------------------------------------------------
+
+    async def _ask(self, step: AskClaude) -> None:
+        left_s = (self.run.deadline_at - self._store.clock()) / 1000
+        if left_s <= 0:
+            await self._fail(_deadline(self.run))
+            return
+        body = request_body(self._head, self.run.messages, stream=self._around.stream)
+        await self._append([self._asked(step, body)])
+        asked = self.run.seq
+        answer = await self._or_ended(self._send(body, left_s))
+        if answer is not None:
+            await self._record([self._answered(answer, step.turn, asked)])
+
+    async def _send(self, body: bytes, left_s: float) -> Reply | Failure:
+        run, seq, show = self.run.id, self.run.seq, self._around.show
+        return await self._around.claude().ask(
+            body,
+            deadline_s=left_s,
+            show=(lambda delta: show(run, seq, delta)) if self._around.stream else None,
+        )
+
+    async def _or_ended(self, request: object) -> Reply | Failure | None:
+        """The answer, or None when the run was ended from outside before it came."""
+        asking = asyncio.ensure_future(request)  # type: ignore[call-overload]
+        ended = asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                answer: Reply | Failure = asking.result()
+                return answer
+            raise Conflict
+        finally:
+            asking.cancel()
+            ended.cancel()
+
+    @cached_property
+    def _head(self) -> bytes:
+        return request_head(self.run.definition.data)
+
+    def _asked(self, step: AskClaude, body: bytes) -> ClaudeAsked:
+        return ClaudeAsked(
+            cause=self.run.seq,
+            turn=step.turn,
+            ask=step.ask,
+            model=self.run.model,
+            messages=len(self.run.messages),
+            tokens_max=self.run.definition.data["tokens_max"],
+            request_digest=hashlib.sha256(body).hexdigest(),
+        )
+
+    def _answered(self, answer: Reply | Failure, turn: int, cause: int) -> AnyEvent:
+        if isinstance(answer, Failure):
+            return ClaudeFailed(
+                cause=cause,
+                turn=turn,
+                kind=answer.kind,
+                status=answer.status,
+                request_id=answer.request_id,
+                again=answer.again,
+                outage=answer.outage,
+                latency_ms=answer.latency_ms,
+                attempts=answer.attempts,
+                message=answer.message,
+            )
+        return ClaudeReplied(
+            cause=cause,
+            turn=turn,
+            message_id=answer.message_id,
+            request_id=answer.request_id,
+            model=answer.model,
+            stop_reason=answer.stop_reason,
+            refusal=answer.refusal,
+            usage=answer.usage,
+            cost_usd=str(answer.price.cost_usd) if answer.price else None,
+            rates=dict(answer.price.rates) if answer.price else None,
+            latency_ms=answer.latency_ms,
+            first_token_ms=answer.first_token_ms,
+            attempts=answer.attempts,
+            blocks=answer.blocks,
+        )
+
+    async def _fail(self, step: Fail) -> None:
+        failed = RunFailed(
+            cause=self.run.seq, code=step.code, resumable=step.resumable, message=step.message
+        )
+        await self._append([failed])
+
+    # --- decide ---------------------------------------------------------------------------
+
+    async def _decide(self, calls: Sequence[ToolCall]) -> None:
+        decided = [await self._with_preview(call, self._revise(call)) for call in calls]
+        await self._append(decided)
+
+    def _revise(self, call: ToolCall) -> CallDecided:
+        return revise(
+            self.run,
+            call,
+            tools=self._around.tools,
+            policy=self._around.policy,
+            at=self._store.clock(),
+        )
+
+    async def _with_preview(self, call: ToolCall, decided: CallDecided) -> CallDecided:
+        tool = self._around.tools.get(call.tool)
+        if decided.verdict != "hold" or tool is None:
+            return decided
+        shown = replace(call, arguments=decided.arguments)
+        said = await preview(shown, tool, call_for(self.run, shown))
+        return decided.model_copy(update={"preview": said})
+
+    # --- execute --------------------------------------------------------------------------
+
+    async def _execute(self, calls: Sequence[ToolCall]) -> None:
+        if changed := await self._changed(calls):
+            await self._append(changed)
+            return
+        try:
+            await self._start(calls)
+        except Expired:
+            late = [call for call in calls if _is_late(call, self._store.clock())]
+            await self._append([_expired(call) for call in late])
+
+    async def _changed(self, calls: Sequence[ToolCall]) -> list[AnyEvent]:
+        """New revisions of the calls whose decision or approvals no longer hold."""
+        revisions: list[AnyEvent] = []
+        for call in calls:
+            good = await asyncio.to_thread(self._good_approvals, call)
+            current = is_current(
+                self.run, call, tools=self._around.tools, policy=self._around.policy
+            )
+            if not current or len(good) < len(call.approvals):
+                revised = self._revise(replace(call, approvals=tuple(good)))
+                revisions.append(await self._with_preview(call, revised))
+        return revisions
+
+    def _good_approvals(self, call: ToolCall) -> list[Approval]:
+        if not call.approvals:
+            return []
+        heads = {record.hash.hex() for record in self._store.records(self.run.id)}
+        return check_approvals(
+            self.run,
+            call,
+            reviewers=self._around.policy.reviewers,
+            store=self._store.id,
+            heads=heads,
+            at=self._store.clock(),
+        )
+
+    async def _start(self, calls: Sequence[ToolCall]) -> None:
+        """Record that the calls start, enter their functions, record each as it comes back."""
+        begun = [
+            started(
+                call,
+                self._tool(call),
+                run=self.run,
+                process=self._store.process,
+                at=self._store.clock(),
+            )
+            for call in calls
+        ]
+        await self._append(begun, not_after=_first_expiry(calls))
+        running = {
+            asyncio.ensure_future(self._attempt(call))
+            for call in self.run.calls
+            if call.id in {event.call for event in begun}
+        }
+        try:
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                await self._record([event for task in done for event in task.result()])
+        finally:
+            for task in running:
+                task.cancel()
+        await self._repeat({event.call for event in begun})
+
+    async def _repeat(self, ids: set[str]) -> None:
+        """What broke off and is harmless to repeat runs again, with the same key."""
+        doubts = [call for call in self.run.in_doubt if call.id in ids]
+        if again := [call for call in doubts if self._may_run_again(call)]:
+            await self._start(again)
+
+    async def _attempt(self, call: ToolCall) -> list[AnyEvent]:
+        """What to record of an attempt; a doubt is put to the tool's `check` at once."""
+        tool = self._tool(call)
+        asked = call_for(self.run, call)
+        following = asyncio.ensure_future(self._pass_on_end(asked.cancel))
+        try:
+            outcome = await enter(call, tool, asked)
+        finally:
+            following.cancel()
+        if isinstance(outcome.event, CallFinished):
+            return [outcome.event]
+        return await self._doubted(call, tool, outcome.event, may_be_running=not outcome.ended)
+
+    async def _pass_on_end(self, cancel: threading.Event) -> None:
+        await self.ended.wait()
+        cancel.set()
+
+    async def _doubted(
+        self, call: ToolCall, tool: Tool | None, doubt: CallDoubted, *, may_be_running: bool
+    ) -> list[AnyEvent]:
+        settled: CallSettled | None = None
+        if tool is not None:
+            asked = call_for(self.run, call)
+            settled = await check_doubt(call, tool, asked, may_be_running=may_be_running)
+        return [doubt, settled] if settled else [doubt]
+
+    def _tool(self, call: ToolCall) -> Tool:
+        return self._around.tools[call.tool]
+
+    # --- recover --------------------------------------------------------------------------
+
+    async def _recover(self, calls: Sequence[ToolCall]) -> None:
+        """Of calls that a process left behind: run the harmless again, doubt the others."""
+        again = [call for call in calls if self._may_run_again(call)]
+        if again:
+            await self._start(again)
+            return
+        for call in calls:
+            await self._record(await self._orphaned(call))
+
+    def _may_run_again(self, call: ToolCall) -> bool:
+        tool = self._around.tools.get(call.tool)
+        if tool is None or tool.digest != call.tool_digest:
+            return False
+        if call.effect == "read":
+            return True
+        if not call.repeatable or tool.idempotent_for is None or call.attempt >= ATTEMPTS_MAX:
+            return False
+        window_ms = tool.idempotent_for.total_seconds() * 1000
+        return self._store.clock() < call.started_at + window_ms
+
+    async def _orphaned(self, call: ToolCall) -> list[AnyEvent]:
+        alive = self._store.is_alive(call.process)
+        doubt = CallDoubted(
+            cause=call.started_seq,
+            call=call.id,
+            attempt=call.attempt,
+            reason=f"The process {call.process} {'stopped carrying the run' if alive else 'died'} "
+            "after it had started the call and before it recorded a result.",
+        )
+        tool = self._around.tools.get(call.tool)
+        return await self._doubted(call, tool, doubt, may_be_running=alive)
+
+
+def _deadline(run: Run) -> Fail:
+    return Fail(
+        "deadline",
+        f"The run used up its {run.deadline_ms / 1000:g} s. `agentrt runs resume {run.id}` "
+        "gives it as much again.",
+        resumable=True,
+    )
+
+
+def _is_late(call: ToolCall, now: int) -> bool:
+    return bool(call.approvals) and call.expires_at is not None and now >= call.expires_at
+
+
+def _first_expiry(calls: Sequence[ToolCall]) -> int | None:
+    """Approvals must be used before they expire; checked in the transaction of the start."""
+    times = [call.expires_at for call in calls if call.approvals and call.expires_at is not None]
+    return min(times, default=None)
+
+
+def _expired(call: ToolCall) -> CallExpired:
+    return CallExpired(cause=call.decided_seq, call=call.id, revision=call.revision)

@@ -1,0 +1,25 @@
+"""A run is a fold over its events."""
+
+from agentrt.run.evolve import evolve, fold
+from agentrt.run.state import Approval, Run, RunStatus, ToolCall
+from agentrt.run.steps import AskClaude, Decide, Execute, Fail, Finish, Recover, Step, next_step
+from agentrt.run.why import Why, explain
+
+__all__ = [
+    "Approval",
+    "AskClaude",
+    "Decide",
+    "Execute",
+    "Fail",
+    "Finish",
+    "Recover",
+    "Run",
+    "RunStatus",
+    "Step",
+    "ToolCall",
+    "Why",
+    "evolve",
+    "explain",
+    "fold",
+    "next_step",
+]

@@ -1,0 +1,428 @@
+"""One record further: how each fact changes where a run stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, assert_never
+
+from pydantic_core import from_json, to_json
+
+from agentrt.events import (
+    BundleLoaded,
+    CallApproved,
+    CallDecided,
+    CallDoubted,
+    CallExpired,
+    CallFinished,
+    CallRejected,
+    CallSettled,
+    CallStarted,
+    ClaudeAsked,
+    ClaudeFailed,
+    ClaudeReplied,
+    Record,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    Usage,
+)
+from agentrt.run.state import Approval, Definition, Run, RunStatus, ToolCall, Trail, call_id
+
+__all__ = ["evolve", "fold"]
+
+
+def fold(records: Iterable[Record], *, run: Run | None = None) -> Run:
+    """Where the run stands after `records`, starting from `run` or from nothing."""
+    for record in records:
+        run = evolve(run or Run(record.run), record)
+    if run is None:
+        raise ValueError("a run without records does not stand anywhere")
+    return run
+
+
+def evolve(run: Run, record: Record) -> Run:
+    """`run` one record further. Costs the same in the first turn and the thousandth."""
+    after = _apply(run, record)
+    return replace(
+        after,
+        seq=record.seq,
+        head=record.hash,
+        at=record.at,
+        **_waiting(after, _status(after), record.at),
+    )
+
+
+def _waiting(run: Run, status: RunStatus, at: int) -> dict[str, Any]:
+    """The time a run waits for people does not count against its deadline."""
+    if status == "waiting":
+        return {"status": status, "waiting_since": run.waiting_since or at}
+    if run.waiting_since is None:
+        return {"status": status}
+    waited_ms = at - run.waiting_since
+    return {
+        "status": status,
+        "waiting_since": None,
+        "working_since": run.working_since + waited_ms,
+    }
+
+
+def _apply(run: Run, record: Record) -> Run:
+    match record.event:
+        case RunStarted() as event:
+            return _started(run, event, record)
+        case RunFinished() as event:
+            return replace(run, status="finished", output=event.output, asked=False)
+        case RunFailed() as event:
+            return _failed(run, event)
+        case RunCancelled() as event:
+            return replace(_without_open_calls(run), status="cancelled", asked=False)
+        case RunResumed():
+            return _resumed(run, record)
+        case ClaudeAsked() as event:
+            return _asked(run, event)
+        case ClaudeReplied() as event:
+            return _replied(run, event, record)
+        case ClaudeFailed() as event:
+            return replace(run, asked=False, failures=run.failures + 1, failure=event)
+        case BundleLoaded() as event:
+            return replace(run, bundle=event.bundle, status="running")
+        case _ as event:
+            return _with_call(run, event, record)
+
+
+CallEvent = (
+    CallDecided
+    | CallApproved
+    | CallRejected
+    | CallExpired
+    | CallStarted
+    | CallFinished
+    | CallDoubted
+    | CallSettled
+)
+
+
+def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
+    calls = tuple(
+        _call_after(call, event, record) if call.id == event.call else call for call in run.calls
+    )
+    return _close_turn(replace(run, calls=calls))
+
+
+def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
+    match event:
+        case CallDecided():
+            return _decided(call, event, record)
+        case CallApproved():
+            return _approved(call, event, record)
+        case CallRejected():
+            return _refused(call, "rejected", event.reason, by=event.by, at=record.at)
+        case CallExpired():
+            return _refused(call, "expired", "", by="", at=record.at)
+        case CallStarted():
+            return _call_started(call, event, record)
+        case CallFinished():
+            return _finished(call, event.result, is_error=event.outcome == "error", at=record.at)
+        case CallDoubted():
+            return replace(call, status="in doubt", doubt=event.reason)
+        case CallSettled():
+            return _settled(call, event, record)
+        case _:
+            assert_never(event)
+
+
+# --- run -------------------------------------------------------------------------------
+
+
+def _started(run: Run, event: RunStarted, record: Record) -> Run:
+    return replace(
+        run,
+        status="running",
+        agent=event.agent,
+        model=event.model,
+        bundle=event.bundle,
+        environment=event.environment,
+        simulated=event.simulated,
+        prompt=event.prompt,
+        user=event.user,
+        definition=Definition(from_json(event.definition)),
+        turns_max=event.turns_max,
+        deadline_ms=event.deadline_ms,
+        working_since=record.at,
+        started_at=record.at,
+        messages=Trail([_message("user", to_json(event.prompt))]),
+    )
+
+
+def _without_open_calls(run: Run) -> Run:
+    """What had not started never will."""
+    calls = tuple(
+        call
+        if call.resolved or call.status in ("started", "in doubt")
+        else replace(call, status="cancelled")
+        for call in run.calls
+    )
+    return replace(run, calls=calls)
+
+
+def _failed(run: Run, event: RunFailed) -> Run:
+    return replace(
+        _without_open_calls(run),
+        status="failed",
+        error=(event.code, event.message),
+        resumable=event.resumable,
+        output=run.text or None,
+        asked=False,
+    )
+
+
+def _resumed(run: Run, record: Record) -> Run:
+    return replace(
+        run,
+        status="running",
+        working_since=record.at,
+        error=None,
+        resumable=False,
+        output=None,
+        failures=0,
+        failure=None,
+    )
+
+
+def _status(run: Run) -> RunStatus:
+    """A run waits when it has calls and nothing but a person can move any of them on."""
+    if run.over:
+        return run.status
+    waiting = any(call.waits for call in run.calls) and not any(
+        can_move(run, call) for call in run.calls
+    )
+    return "waiting" if waiting else "running"
+
+
+# --- Claude ----------------------------------------------------------------------------
+
+
+def _asked(run: Run, event: ClaudeAsked) -> Run:
+    again = event.turn == run.turn
+    return replace(
+        run,
+        turn=event.turn,
+        ask=event.ask,
+        asked=True,
+        failures=run.failures if again else 0,
+        failure=None,
+        stop_reason=None,
+    )
+
+
+def _replied(run: Run, event: ClaudeReplied, record: Record) -> Run:
+    blocks: list[dict[str, Any]] = from_json(event.blocks)
+    calls = _requested(run, event, blocks, record)
+    return replace(
+        run,
+        asked=False,
+        failures=0,
+        failure=None,
+        stop_reason=event.stop_reason,
+        refusal=event.refusal,
+        text="".join(block["text"] for block in blocks if block["type"] == "text"),
+        fault=_fault(event.stop_reason, calls),
+        messages=run.messages.plus(_message("assistant", event.blocks)) if blocks else run.messages,
+        calls=calls,
+        usage=_added(run.usage, event.usage),
+        cost_usd=run.cost_usd + Decimal(event.cost_usd or 0),
+        cost_unknown=run.cost_unknown or event.cost_usd is None,
+    )
+
+
+def _requested(
+    run: Run, event: ClaudeReplied, blocks: list[dict[str, Any]], record: Record
+) -> tuple[ToolCall, ...]:
+    """The calls of a reply. A reply that stopped for another reason may hold half a call."""
+    if event.stop_reason != "tool_use":
+        return ()
+    uses = (block for block in blocks if block["type"] == "tool_use")
+    return tuple(
+        ToolCall(
+            id=call_id(run.id, event.turn, index),
+            tool=block["name"],
+            tool_use_id=block["id"],
+            turn=event.turn,
+            index=index,
+            input=to_json(block.get("input")),
+            requested_seq=record.seq,
+            requested_at=record.at,
+        )
+        for index, block in enumerate(uses)
+    )
+
+
+def _fault(stop_reason: str, calls: tuple[ToolCall, ...]) -> str | None:
+    counted = Counter(call.tool_use_id for call in calls)
+    doubled = [used for used, count in counted.items() if count > 1]
+    if doubled:
+        return f"two of its calls have the id {doubled[0]}, and nothing was run"
+    return (
+        "it stopped for a tool and names none" if stop_reason == "tool_use" and not calls else None
+    )
+
+
+def _added(before: Usage, more: Usage) -> Usage:
+    counts = {
+        name: getattr(before, name) + getattr(more, name)
+        for name, field in Usage.model_fields.items()
+        if field.annotation is int
+    }
+    return Usage(**counts)
+
+
+# --- calls -----------------------------------------------------------------------------
+
+
+def _decided(call: ToolCall, event: CallDecided, record: Record) -> ToolCall:
+    decided = replace(
+        call,
+        revision=event.revision,
+        verdict=event.verdict,
+        basis=event.basis,
+        reason=event.reason,
+        rules=event.rules,
+        rules_digest=event.rules_digest,
+        bundle=event.bundle,
+        effect=event.effect,
+        labels=event.labels,
+        repeatable=event.repeatable,
+        tool_digest=event.tool_digest,
+        arguments=event.arguments,
+        arguments_digest=event.arguments_digest,
+        approver=event.approver,
+        preview=event.preview,
+        editor=event.editor or call.editor,
+        decided_seq=record.seq,
+        decided_at=record.at,
+        approvals=tuple(approval for approval in call.approvals if approval.seq in event.approvals),
+        doubt="",
+    )
+    if event.verdict == "deny":
+        return _refused(decided, "denied", event.reason, by="", at=record.at)
+    return _weighed(decided)
+
+
+def _weighed(call: ToolCall) -> ToolCall:
+    if call.verdict == "allow":
+        return replace(call, status="allowed")
+    enough = len({approval.by for approval in call.approvals}) >= call.quorum
+    return replace(call, status="approved" if enough else "held")
+
+
+def _approved(call: ToolCall, event: CallApproved, record: Record) -> ToolCall:
+    approval = Approval(
+        seq=record.seq,
+        at=record.at,
+        by=event.by,
+        key=event.key,
+        reason=event.reason,
+        statement=event.statement,
+        signature=event.signature,
+    )
+    return _weighed(replace(call, approvals=(*call.approvals, approval)))
+
+
+def _call_started(call: ToolCall, event: CallStarted, record: Record) -> ToolCall:
+    """An attempt uses its approvals up: another attempt of the call has to be approved again."""
+    return replace(
+        call,
+        status="started",
+        attempt=event.attempt,
+        key=event.key,
+        process=event.process,
+        started_seq=record.seq,
+        started_at=record.at,
+        deadline_at=event.deadline_at,
+    )
+
+
+def _settled(call: ToolCall, event: CallSettled, record: Record) -> ToolCall:
+    """What happened is finished; what did not is decided anew and needs a fresh approval."""
+    if call.status == "finished":
+        return call  # the function itself reported later than the doubt: its word stands
+    if event.happened:
+        done = _finished(call, event.result or event.reason, is_error=False, at=record.at)
+        return replace(done, closed_by=event.by or "")
+    return replace(call, status="requested", approvals=(), closed_by=event.by or "")
+
+
+def _finished(call: ToolCall, result: str, *, is_error: bool, at: int) -> ToolCall:
+    return replace(call, status="finished", result=result, is_error=is_error, finished_at=at)
+
+
+def _refused(call: ToolCall, status: Any, reason: str, *, by: str, at: int) -> ToolCall:
+    return replace(
+        call,
+        status=status,
+        result=refusal_text(status, call, reason),
+        is_error=True,
+        closed_by=by,
+        finished_at=at,
+    )
+
+
+def refusal_text(status: str, call: ToolCall, reason: str) -> str:
+    """What Claude is told about a call that will not run."""
+    if status == "expired":
+        return f"{call.tool} was not run: nobody approved it in time. Do not ask for it again."
+    if status == "rejected":
+        return f"{call.tool} was not run: a reviewer rejected it. Reason: {reason}"
+    if call.basis in ("invalid_arguments", "unknown_tool", "tool_gone"):
+        return reason
+    return f"{call.tool} was not run: policy denies it. Reason: {reason}"
+
+
+# --- turn ------------------------------------------------------------------------------
+
+
+def can_move(run: Run, call: ToolCall) -> bool:
+    """Whether the runtime itself can take this call further now."""
+    if call.status in ("requested", "started"):
+        return True
+    return call.ready and (call.effect == "read" or not _earlier_open(run, call))
+
+
+def _earlier_open(run: Run, call: ToolCall) -> bool:
+    """A call with an effect waits for every earlier one, so that no mail overtakes its refund."""
+    return any(
+        earlier.effect != "read" and not earlier.resolved
+        for earlier in run.calls
+        if earlier.index < call.index
+    )
+
+
+def _close_turn(run: Run) -> Run:
+    """When all calls have an answer, the answers go back in one message, in block order."""
+    if not run.calls or not all(call.resolved for call in run.calls) or run.over:
+        return run
+    past = run.past_calls
+    for call in run.calls:
+        past = past.plus(call)
+    results = to_json([_result_block(call) for call in run.calls])
+    return replace(
+        run, calls=(), past_calls=past, messages=run.messages.plus(_message("user", results))
+    )
+
+
+def _result_block(call: ToolCall) -> dict[str, Any]:
+    block: dict[str, Any] = {
+        "type": "tool_result",
+        "tool_use_id": call.tool_use_id,
+        "content": call.result,
+    }
+    return {**block, "is_error": True} if call.is_error else block
+
+
+def _message(role: str, content: bytes) -> bytes:
+    return b'{"role":"%s","content":%s}' % (role.encode(), content)

@@ -1,0 +1,292 @@
+"""Where a run stands: a value, made only by folding its records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic_core import from_json
+
+from agentrt.events import Approver, ClaudeFailed, RuleRef, Usage, User
+
+__all__ = [
+    "Approval",
+    "CallStatus",
+    "Definition",
+    "Run",
+    "RunStatus",
+    "ToolCall",
+    "Trail",
+    "call_id",
+]
+
+T = TypeVar("T")
+
+RunStatus = Literal["new", "running", "waiting", "finished", "failed", "cancelled"]
+
+CallStatus = Literal[
+    "requested",  # Claude asked; policy has not spoken
+    "allowed",
+    "held",
+    "approved",
+    "denied",
+    "rejected",
+    "expired",
+    "started",
+    "in doubt",
+    "finished",
+    "cancelled",  # its run ended before it could start
+]
+
+RESOLVED: frozenset[CallStatus] = frozenset({"denied", "rejected", "expired", "finished"})
+"""A call in one of these has the answer that Claude is given."""
+
+
+class Trail(Generic[T]):
+    """A sequence that only grows; `plus` costs the same at any length.
+
+    Trails made from one another share a list. The one that is longest appends in place;
+    an older one that is extended again makes a copy, so that none ever sees another's items.
+    """
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: list[T] | None = None) -> None:
+        self._items: list[T] = items if items is not None else []
+        self._length = len(self._items)
+
+    def plus(self, item: T) -> Trail[T]:
+        """This trail with `item` at its end."""
+        items = self._items if len(self._items) == self._length else self._items[: self._length]
+        items.append(item)
+        return Trail(items)
+
+    def since(self, start: int) -> list[T]:
+        """The items from `start` on."""
+        return self._items[start : self._length]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items[: self._length])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trail) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The agent as it was when the run started, read from `run.started`."""
+
+    data: Mapping[str, Any]
+
+    @cached_property
+    def tools(self) -> Mapping[str, Mapping[str, Any]]:
+        """The recorded tools by name."""
+        return {tool["name"]: tool for tool in self.data["tools"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A reviewer's signed yes to one revision of a call."""
+
+    seq: int
+    at: int
+    by: str
+    key: str
+    reason: str
+    statement: bytes
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool_use block and all that became of it."""
+
+    id: str
+    tool: str
+    tool_use_id: str
+    turn: int
+    index: int
+    input: bytes
+    """What Claude wrote, as JSON."""
+    requested_seq: int
+    requested_at: int
+    status: CallStatus = "requested"
+    revision: int = 0
+    verdict: str = ""
+    basis: str = ""
+    reason: str = ""
+    """Why policy decided so."""
+    rules: tuple[RuleRef, ...] = ()
+    rules_digest: str = ""
+    bundle: str = ""
+    effect: str = ""
+    labels: tuple[str, ...] = ()
+    repeatable: bool = False
+    tool_digest: str = ""
+    arguments: bytes = b"{}"
+    """The completed arguments: the one value that policy, reviewer and function see."""
+    arguments_digest: str = ""
+    approver: Approver | None = None
+    preview: str | None = None
+    editor: str | None = None
+    decided_seq: int = 0
+    decided_at: int = 0
+    approvals: tuple[Approval, ...] = ()
+    attempt: int = 0
+    key: str = ""
+    process: str = ""
+    started_seq: int = 0
+    started_at: int = 0
+    deadline_at: int = 0
+    doubt: str = ""
+    result: str = ""
+    """What Claude is given, once the call is resolved."""
+    is_error: bool = False
+    finished_at: int = 0
+    closed_by: str = ""
+    """The reviewer who rejected or settled it."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether Claude can be given an answer."""
+        return self.status in RESOLVED
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing but the order of the turn stands before its function."""
+        return self.status in ("allowed", "approved")
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a person can move it on."""
+        return self.status in ("held", "in doubt")
+
+    @property
+    def quorum(self) -> int:
+        """How many reviewers it takes."""
+        return self.approver.quorum if self.approver else 1
+
+    @property
+    def expires_at(self) -> int | None:
+        """When a held call counts as rejected, in milliseconds since the epoch."""
+        return self.approver.expires_at if self.approver else None
+
+    @property
+    def arguments_data(self) -> dict[str, Any]:
+        """The completed arguments as plain data."""
+        data: dict[str, Any] = from_json(self.arguments)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One prompt carried to its output."""
+
+    id: str
+    seq: int = 0
+    """`seq` of its newest record; 0 before the first."""
+    head: bytes = b""
+    """Hash of its newest record."""
+    at: int = 0
+    """When the newest record was written, in milliseconds since the epoch."""
+    status: RunStatus = "new"
+    agent: str = ""
+    model: str = ""
+    bundle: str = ""
+    environment: str = ""
+    simulated: bool = False
+    prompt: str = ""
+    user: User | None = None
+    definition: Definition = field(default_factory=lambda: Definition({"tools": []}))
+    turns_max: int = 0
+    deadline_ms: int = 0
+    """How long it may work, the time it waits for people not counted."""
+    working_since: int = 0
+    """When it was started or resumed, moved on by the time it has waited since."""
+    waiting_since: int | None = None
+    started_at: int = 0
+    turn: int = 0
+    """Turns begun: 1 from the first request on."""
+    ask: int = 0
+    """Requests sent in this turn."""
+    asked: bool = False
+    """A request was sent and neither its reply nor its failure is recorded."""
+    failures: int = 0
+    """Failed requests since the last reply."""
+    failure: ClaudeFailed | None = None
+    """The last failed request, until a reply comes."""
+    stop_reason: str | None = None
+    """Of the last reply, until the next request."""
+    refusal: str | None = None
+    text: str = ""
+    """The text of the last reply."""
+    fault: str | None = None
+    """Why the last reply cannot be acted on, where it cannot."""
+    messages: Trail[bytes] = field(default_factory=Trail)
+    """The conversation as it is sent, one JSON text per message."""
+    calls: tuple[ToolCall, ...] = ()
+    """The calls of this turn, in the order of their blocks."""
+    past_calls: Trail[ToolCall] = field(default_factory=Trail)
+    output: str | None = None
+    error: tuple[str, str] | None = None
+    """Code and message, when the run failed."""
+    resumable: bool = False
+    cost_usd: Decimal = Decimal(0)
+    cost_unknown: bool = False
+    """True when at least one reply had no known price: then `cost_usd` is too low."""
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will ever run again (a resumable failure may be resumed)."""
+        return self.status in ("finished", "failed", "cancelled")
+
+    @property
+    def deadline_at(self) -> int:
+        """When its time to work is over, in milliseconds since the epoch."""
+        return self.working_since + self.deadline_ms
+
+    @property
+    def held(self) -> tuple[ToolCall, ...]:
+        """The calls that wait for a reviewer."""
+        return tuple(call for call in self.calls if call.status == "held")
+
+    @property
+    def in_doubt(self) -> tuple[ToolCall, ...]:
+        """The calls that wait for somebody to say whether they happened."""
+        return tuple(call for call in self.calls if call.status == "in doubt")
+
+    @property
+    def all_calls(self) -> tuple[ToolCall, ...]:
+        """Every call of the run, oldest first."""
+        return (*self.past_calls, *self.calls)
+
+    def call(self, id: str) -> ToolCall | None:
+        """The call with this id; this turn's are found without a search through the past."""
+        current = next((call for call in self.calls if call.id == id), None)
+        return current or next((call for call in self.past_calls if call.id == id), None)
+
+
+def call_id(run: str, turn: int, index: int) -> str:
+    """The id of the `index`-th call of a turn.
+
+    It is counted, not taken from Claude's block, so that one and the same id from Claude in
+    two turns still makes two calls. Simulated runs have simulated calls.
+    """
+    digest = hashlib.sha256(f"{run}/{turn}/{index}".encode()).hexdigest()[:16]
+    return f"sim_c_{digest}" if run.startswith("sim_") else f"c_{digest}"
+
+
+def moment(at: int) -> datetime:
+    """A time of a record as an aware datetime."""
+    return datetime.fromtimestamp(at / 1000, tz=UTC)

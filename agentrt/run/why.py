@@ -1,0 +1,291 @@
+"""Why a call happened: the chain of recorded facts behind it, and what followed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from pydantic_core import from_json
+
+from agentrt.errors import NotFound
+from agentrt.events import (
+    AnyEvent,
+    BundleLoaded,
+    CallApproved,
+    CallDecided,
+    CallDoubted,
+    CallExpired,
+    CallFinished,
+    CallRejected,
+    CallSettled,
+    CallStarted,
+    ClaudeAsked,
+    ClaudeFailed,
+    ClaudeReplied,
+    Record,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
+from agentrt.run.evolve import evolve
+from agentrt.run.state import Run, ToolCall, moment
+
+__all__ = ["Fact", "Why", "explain"]
+
+TEXT_MAX = 2_000
+"""Characters of one recorded text that the story repeats; the record holds the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One record of the story: what it says in a line, and what can be said below it."""
+
+    seq: int
+    at: int
+    type: str
+    text: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The answer to *why did this call happen*, from the store alone."""
+
+    run: Run
+    call: ToolCall
+    led_here: tuple[Fact, ...]
+    """The chain of causes, oldest first, down to the call's own last fact."""
+    followed: tuple[Fact, ...]
+    """What came of it."""
+
+    def lines(self) -> Iterator[str]:
+        """The story as plain lines. The texts in it are untrusted and not escaped."""
+        call = self.call
+        yield f"{call.id}  {call.tool}  {call.status}  (run {self.run.id}, turn {call.turn})"
+        yield from _told(self.led_here)
+        if self.followed:
+            yield "what followed"
+            yield from _told(self.followed)
+
+    def data(self) -> dict[str, Any]:
+        """The story as JSON data."""
+        return {
+            "call": self.call.id,
+            "tool": self.call.tool,
+            "status": self.call.status,
+            "attempts": self.call.attempt,
+            "key": self.call.key or None,
+            "run": self.run.id,
+            "led_here": [_fact_data(fact) for fact in self.led_here],
+            "followed": [_fact_data(fact) for fact in self.followed],
+        }
+
+
+def explain(records: Sequence[Record], call: str) -> Why:
+    """Why `call` happened, told from the records of its run.
+
+    Raises NotFound when none of the records speaks of the call.
+    """
+    by_seq = {record.seq: record for record in records}
+    own = [record for record in records if getattr(record.event, "call", None) == call]
+    if not own:
+        raise NotFound(f"No record of this run speaks of the call {call}.")
+    run, subject = _standing(records, call)
+    chain = _causes(own, by_seq)
+    after = [record for record in _following(records, own[-1]) if record.seq not in chain]
+    return Why(
+        run=run,
+        call=subject,
+        led_here=tuple(_fact(by_seq[seq], by_seq, subject) for seq in sorted(chain)),
+        followed=tuple(_fact(record, by_seq, subject) for record in after),
+    )
+
+
+def _standing(records: Sequence[Record], id: str) -> tuple[Run, ToolCall]:
+    run = Run(records[0].run)
+    for record in records:
+        run = evolve(run, record)
+    call = run.call(id)
+    if call is None:
+        raise NotFound(f"The run {run.id} has no call {id}.")
+    return run, call
+
+
+def _causes(own: Sequence[Record], by_seq: Mapping[int, Record]) -> set[int]:
+    """The walk over causes, from each of the call's records back to the start of the run."""
+    chain: set[int] = set()
+    for record in own:
+        at: Record | None = record
+        while at is not None and at.seq not in chain:
+            chain.add(at.seq)
+            at = by_seq.get(at.event.cause) if at.event.cause is not None else None
+    return chain
+
+
+def _following(records: Sequence[Record], last: Record) -> Iterator[Record]:
+    """The next reply after the call, and how the run ended."""
+    later = [record for record in records if record.seq > last.seq]
+    reply = next((record for record in later if isinstance(record.event, ClaudeReplied)), None)
+    if reply is not None:
+        yield reply
+    yield from (
+        record
+        for record in later
+        if isinstance(record.event, RunFinished | RunFailed | RunCancelled)
+    )
+
+
+def _told(facts: Sequence[Fact]) -> Iterator[str]:
+    for fact in facts:
+        time = moment(fact.at).strftime("%Y-%m-%d %H:%M:%SZ")
+        yield f"  {fact.seq:>4}  {time}  {fact.type:<14}  {fact.text}"
+        for detail in fact.details:
+            yield f"{'':>46}{detail}"
+
+
+def _fact_data(fact: Fact) -> dict[str, Any]:
+    return {
+        "seq": fact.seq,
+        "at": fact.at,
+        "type": fact.type,
+        "text": fact.text,
+        "details": list(fact.details),
+    }
+
+
+def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall) -> Fact:
+    text, details = _story(record.event, by_seq, call)
+    return Fact(record.seq, record.at, record.event.type, text, tuple(details))
+
+
+def _story(event: AnyEvent, by_seq: Mapping[int, Record], call: ToolCall) -> tuple[str, list[str]]:
+    match event:
+        case RunStarted():
+            return _started(event)
+        case ClaudeAsked():
+            sent = f"{event.messages} messages, digest {event.request_digest[:12]}"
+            return f"{event.model} was asked (turn {event.turn}, request {event.ask})", [sent]
+        case ClaudeReplied():
+            return _replied(event, call)
+        case ClaudeFailed():
+            return f"no reply: {event.kind}", [_cut(event.message)]
+        case RunFinished():
+            return f"the run finished ({event.stop_reason})", [f'"{_cut(event.output)}"']
+        case RunFailed():
+            return f"the run failed: {event.code}", [_cut(event.message)]
+        case RunCancelled():
+            return f"{event.by} cancelled the run", [f'"{_cut(event.reason)}"']
+        case RunResumed():
+            return f"{event.by} let the run go on", []
+        case BundleLoaded():
+            return f"policy {event.bundle[:12]} was loaded", []
+        case _:
+            return _call_story(event, by_seq)
+
+
+def _call_story(
+    event: CallDecided
+    | CallApproved
+    | CallRejected
+    | CallExpired
+    | CallStarted
+    | CallFinished
+    | CallDoubted
+    | CallSettled,
+    by_seq: Mapping[int, Record],
+) -> tuple[str, list[str]]:
+    match event:
+        case CallDecided():
+            return _decided(event)
+        case CallApproved():
+            return f"{event.by} approved it", _signed(event, by_seq)
+        case CallRejected():
+            return f"{event.by} rejected it", _signed(event, by_seq)
+        case CallExpired():
+            return "nobody decided in time, so it counts as rejected", []
+        case CallStarted():
+            used = ", ".join(str(seq) for seq in event.approvals) or "none needed"
+            return f"attempt {event.attempt} started with key {event.key}", [
+                f"arguments {event.arguments_digest[:12]}, approvals used: {used}, "
+                f"process {event.process}"
+            ]
+        case CallFinished():
+            took = f"attempt {event.attempt} came back ({event.outcome}, {event.duration_ms} ms)"
+            return took, [_cut(event.result)]
+        case CallDoubted():
+            return f"attempt {event.attempt} is in doubt", [_cut(event.reason)]
+        case CallSettled():
+            verdict = "it happened" if event.happened else "it did not happen"
+            return f"settled by {event.by or event.method}: {verdict}", [_cut(event.reason)]
+        case _:
+            assert_never(event)
+
+
+def _started(event: RunStarted) -> tuple[str, list[str]]:
+    user = event.user
+    who = f"{user.name} ({', '.join((*user.roles, user.verified))})" if user else "nobody named"
+    simulated = ", simulated" if event.simulated else ""
+    return f"{who} asked the agent {event.agent}", [
+        f'"{_cut(event.prompt)}"',
+        f"model {event.model}, policy {event.bundle[:12]}, {event.environment}{simulated}, "
+        f"service {event.service}",
+    ]
+
+
+def _replied(event: ClaudeReplied, call: ToolCall) -> tuple[str, list[str]]:
+    said = f"{event.model} replied ({event.stop_reason}, {event.message_id})"
+    return said, [_block_line(block, call) for block in from_json(event.blocks)]
+
+
+def _block_line(block: Mapping[str, Any], call: ToolCall) -> str:
+    match block["type"]:
+        case "text":
+            return f'said: "{_cut(block["text"])}"'
+        case "thinking":
+            return f'thought: "{_cut(block["thinking"])}"' if block["thinking"] else "thought"
+        case "tool_use":
+            mark = "asked for this call" if block["id"] == call.tool_use_id else "asked for"
+            return f"{mark}: {block['name']} {_json(block['input'])}"
+        case other:
+            return f"sent a block of type {other}"
+
+
+def _decided(event: CallDecided) -> tuple[str, list[str]]:
+    edited = f" after an edit by {event.editor}" if event.editor else ""
+    details = [f"because: {_cut(event.reason)}"]
+    details += [
+        f"rule {rule.id} at {rule.file}:{rule.line} of policy {event.bundle[:12]}"
+        for rule in event.rules
+    ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
+    details.append(f"arguments {event.arguments_digest[:12]}: {_cut(event.arguments.decode())}")
+    if event.preview:
+        details.append(f"preview: {_cut(event.preview)}")
+    return f"policy decided: {event.verdict} (revision {event.revision}{edited})", details
+
+
+def _signed(event: CallApproved | CallRejected, by_seq: Mapping[int, Record]) -> list[str]:
+    statement = from_json(event.statement)
+    shown = next(
+        (record.seq for record in by_seq.values() if record.hash.hex() == statement.get("head")),
+        None,
+    )
+    seen = f"was shown the run up to record {shown}" if shown else "saw an unknown state of the run"
+    return [
+        f'said: "{_cut(event.reason)}"' if event.reason else "gave no reason",
+        f"{seen}: revision {event.revision}, "
+        f"arguments {str(statement.get('arguments_digest'))[:12]}",
+        f"signed with {event.key}",
+    ]
+
+
+def _cut(text: str) -> str:
+    left_out = len(text) - TEXT_MAX
+    return f"{text[:TEXT_MAX]} [{left_out} more characters]" if left_out > 0 else text
+
+
+def _json(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))

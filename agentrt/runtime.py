@@ -1,0 +1,391 @@
+"""Agents, governed: what most programs import."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic_core import to_json
+
+from agentrt.agent import Agent
+from agentrt.approvals import ApprovalQueue
+from agentrt.audit import STORE_CHAIN, AuditStore, Watch
+from agentrt.claude import Claude
+from agentrt.errors import (
+    AgentrtError,
+    CarriedElsewhere,
+    ClaudeError,
+    Conflict,
+    NotFound,
+    ProjectError,
+    RunError,
+    RunOver,
+)
+from agentrt.events import BundleLoaded, RunCancelled, RunResumed, RunStarted, User
+from agentrt.loop import Carry, Item, Surroundings
+from agentrt.policy import Policy
+from agentrt.run import Run
+from agentrt.tools import Tool, Tools
+
+__all__ = ["Runtime"]
+
+TICK_S = 0.1
+"""How often the store is looked at for what others wrote; a look costs microseconds."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Who follows a run, and how far it was told."""
+
+    queue: asyncio.Queue[Item]
+    seq: int = 0
+
+
+class Runtime:
+    """Runs agents under one policy into one audit store.
+
+    Use it as an `async with` block. On entry it takes up the runs that a dead process left
+    behind; while it lives it carries on whatever becomes ready, for instance by an approval
+    in another process; on exit it finishes the calls under way and begins nothing new.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: AuditStore | Path | str,
+        policy: Policy | Path | str,
+        agents: Iterable[Agent] = (),
+        tools: Iterable[Tool[..., Any]] = (),
+        claude: Claude | None = None,
+        environment: str = "development",
+        service: str = "agentrt",
+    ) -> None:
+        """`tools` are further ones that the policy may speak of. Raises PolicyError."""
+        self._agents = {agent.name: agent for agent in agents}
+        self._owns_store = not isinstance(store, AuditStore)
+        known = Tools([*tools, *(tool for agent in agents for tool in agent.toolset.values())])
+        self.policy = policy if isinstance(policy, Policy) else Policy.load(policy, known.values())
+        self.store = store if isinstance(store, AuditStore) else AuditStore(store)
+        self.approvals = ApprovalQueue(self.store, self.policy.reviewers)
+        self._environment = environment
+        self._service = f"{service}@{socket.gethostname()}:{os.getpid()}"
+        self._claude = claude
+        self._owns_claude = claude is None
+        self._closing = threading.Event()
+        self._carried: dict[str, Carry] = {}
+        self._tasks: dict[str, asyncio.Task[Run]] = {}
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._changed = asyncio.Condition()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._record_bundle()
+        self._ticker = asyncio.create_task(self._tick_for_ever(), name="agentrt-ticker")
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ticker
+        if self._owns_claude and self._claude is not None:
+            await self._claude.close()
+        if self._owns_store:
+            self.store.close()
+
+    # --- runs -----------------------------------------------------------------------------
+
+    async def start(self, agent: Agent, prompt: str, *, user: User | str | None = None) -> str:
+        """Record a run and begin to carry it on; its id."""
+        run = await self._started(agent, prompt, user)
+        self._carry(run)
+        return run.id
+
+    async def run(
+        self,
+        agent: Agent,
+        prompt: str,
+        *,
+        user: User | str | None = None,
+        wait: bool = False,
+    ) -> Run:
+        """Carry a prompt to its output, or to where it waits for a person.
+
+        With `wait` it returns only when the run is over. `run.status`, `run.output`,
+        `run.held` and `run.error` say how it went; a run that failed does not raise.
+        """
+        return await self._until_still(await self.start(agent, prompt, user=user), wait=wait)
+
+    async def stream(
+        self,
+        agent: Agent,
+        prompt: str,
+        *,
+        user: User | str | None = None,
+        wait: bool = False,
+    ) -> AsyncIterator[Item]:
+        """The same, as it happens: pieces of text and thinking, and every event of the run.
+
+        It ends when the run is over, or waits for a person and `wait` is False.
+        """
+        run = await self._started(agent, prompt, user)
+        async for item in self._follow(run.id, wait=wait, carry=run):
+            yield item
+
+    async def follow(self, run: str, *, wait: bool = True) -> AsyncIterator[Item]:
+        """The events of a run that was started anywhere, from its first on, as they come."""
+        async for item in self._follow(run, wait=wait):
+            yield item
+
+    async def resume(self, run: str, *, by: str | None = None, wait: bool = False) -> Run:
+        """Carry a run on from where it stands: after a crash, an approval or an outage.
+
+        Raises RunOver, NotFound, or CarriedElsewhere when a living process carries it.
+        """
+        now = await asyncio.to_thread(self.store.load, run)
+        if now.over and not now.resumable:
+            raise RunOver(f"{run} is over: it {now.status}.")
+        if now.over:
+            name = by or self._service
+            resumed = RunResumed(cause=now.seq, by=name, by_ref=self.store.ref(name))
+            now = await self.store.append(now, [resumed])
+        if run not in self._tasks:
+            await self.store.claim(run)
+            self._carry(now)
+        return await self._until_still(run, wait=wait)
+
+    async def cancel(self, run: str, *, by: str, reason: str) -> Run:
+        """Stop a run, whoever carries it: calls that have not started never will.
+
+        Raises NotFound or RunOver.
+        """
+        while True:
+            now = await asyncio.to_thread(self.store.load, run)
+            if now.over:
+                raise RunOver(f"{run} is over: it {now.status}.")
+            cancelled = RunCancelled(cause=now.seq, by=by, by_ref=self.store.ref(by), reason=reason)
+            with suppress(Conflict):
+                return await self.store.append(now, [cancelled])
+
+    async def wait(self, run: str) -> Run:
+        """The run when it is over."""
+        return await self._until_still(run, wait=True)
+
+    # --- carry ----------------------------------------------------------------------------
+
+    async def _started(self, agent: Agent, prompt: str, user: User | str | None) -> Run:
+        if not prompt.strip():
+            raise RunError("The prompt is empty: say what the agent should do.")
+        self._agents.setdefault(agent.name, agent)
+        who = User(name=user) if isinstance(user, str) else user
+        simulated = self._client().simulated
+        run = Run(f"{'sim_' if simulated else ''}r_{secrets.token_hex(8)}")
+        event = RunStarted(
+            agent=agent.name,
+            model=agent.model,
+            bundle=self.policy.bundle,
+            environment=self._environment,
+            service=self._service,
+            simulated=simulated,
+            turns_max=agent.turns_max,
+            deadline_ms=int(agent.deadline_s * 1000),
+            user_ref=self.store.ref(who.name) if who else None,
+            definition=agent.definition(),
+            prompt=prompt,
+            user=who,
+        )
+        await self.store.claim(run.id)
+        return await self.store.append(run, [event], process=self.store.process)
+
+    def _carry(self, run: Run, *, stream: bool = False) -> None:
+        carry = Carry(run, self._surroundings(run, stream=stream))
+        self._carried[run.id] = carry
+        self._tasks[run.id] = asyncio.create_task(self._carry_on(carry), name=f"carry {run.id}")
+
+    def _surroundings(self, run: Run, *, stream: bool) -> Surroundings:
+        agent = self._agents.get(run.agent)
+        if agent is None:
+            raise ProjectError(
+                f"{run.id} is a run of the agent {run.agent!r}, which this project does not have. "
+                f"It has: {', '.join(self._agents) or 'none'}."
+            )
+        return Surroundings(
+            store=self.store,
+            policy=self.policy,
+            tools=agent.toolset,
+            claude=lambda: self._client_for(run),
+            show=self._show,
+            stream=stream,
+            closing=self._closing,
+        )
+
+    async def _carry_on(self, carry: Carry) -> Run:
+        try:
+            return await carry.on()
+        finally:
+            del self._carried[carry.run.id]
+            del self._tasks[carry.run.id]
+            await self.store.release(carry.run.id)
+            await self._notify()
+
+    def _client(self) -> Claude:
+        if self._claude is None:
+            self._claude = Claude()
+        return self._claude
+
+    def _client_for(self, run: Run) -> Claude:
+        client = self._client()
+        if run.simulated != client.simulated:
+            kind = "simulated" if run.simulated else "real"
+            raise RunError(f"{run.id} is a {kind} run: carry it on with the same kind of Claude.")
+        return client
+
+    async def _until_still(self, run: str, *, wait: bool) -> Run:
+        """The run when nothing moves it on any more (with `wait`: when it is over)."""
+        while True:
+            if (task := self._tasks.get(run)) is not None:
+                await asyncio.shield(task)
+            now = await asyncio.to_thread(self.store.load, run)
+            if now.over or (now.status == "waiting" and not wait) or self._closing.is_set():
+                return now
+            await self._next_change()
+
+    # --- follow ---------------------------------------------------------------------------
+
+    async def _follow(
+        self, run: str, *, wait: bool, carry: Run | None = None
+    ) -> AsyncIterator[Item]:
+        listener = _Listener(asyncio.Queue())
+        self._listeners.setdefault(run, []).append(listener)
+        try:
+            await self._tell_past(run, listener)
+            if carry is not None:
+                self._carry(carry, stream=True)
+            still = asyncio.create_task(self._until_still(run, wait=wait))
+            async for item in _until_done(listener.queue, still):
+                yield item
+            await still
+            await self._tell_past(run, listener)
+            while not listener.queue.empty():
+                yield listener.queue.get_nowait()
+        finally:
+            self._listeners[run].remove(listener)
+
+    async def _tell_past(self, run: str, listener: _Listener) -> None:
+        for record in await asyncio.to_thread(self.store.records, run, after=listener.seq):
+            self._tell(listener, record.seq, record.event)
+
+    def _show(self, run: str, seq: int, item: Item) -> None:
+        for listener in self._listeners.get(run, ()):
+            self._tell(listener, seq, item)
+
+    def _tell(self, listener: _Listener, seq: int, item: Item) -> None:
+        """Facts are told once each and in order, whichever way they are heard of first."""
+        is_fact = hasattr(item, "type")
+        if is_fact and seq != listener.seq + 1:
+            return
+        if is_fact:
+            listener.seq = seq
+        listener.queue.put_nowait(item)
+
+    # --- look around ----------------------------------------------------------------------
+
+    async def _tick_for_ever(self) -> None:
+        watch = self.store.watch()
+        try:
+            await self._look_around()
+            while True:
+                await asyncio.sleep(TICK_S)
+                with suppress(AgentrtError):  # a store that is away may come back
+                    await self._tick(watch)
+        finally:
+            watch.close()
+
+    async def _tick(self, watch: Watch) -> None:
+        for run in await self.approvals.expire_due() if self._due() else ():
+            await self._take_up(run)
+        if watch.changed():
+            await self._look_around()
+            await self._notify()
+
+    def _due(self) -> bool:
+        return self.store.next_expiry() <= self.store.clock()
+
+    async def _look_around(self) -> None:
+        """See which carried runs were ended from outside, and take up what is ready."""
+        for row in self.store.runs(status=("cancelled",), ids=tuple(self._carried)):
+            self._carried[row.id].ended.set()
+        if self._closing.is_set():
+            return
+        for row in self.store.runs(status=("running",), agents=tuple(self._agents)):
+            await self._take_up(row.id)
+        for run, listeners in list(self._listeners.items()):
+            if run not in self._tasks:
+                for listener in listeners:
+                    await self._tell_past(run, listener)
+
+    async def _take_up(self, run: str) -> None:
+        if run in self._tasks or self._closing.is_set():
+            return
+        with suppress(CarriedElsewhere, ClaudeError, ProjectError, NotFound):
+            await self.store.claim(run)
+            now = await asyncio.to_thread(self.store.load, run)
+            if run not in self._tasks and now.simulated == self._client().simulated:
+                self._carry(now, stream=bool(self._listeners.get(run)))
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _next_change(self) -> None:
+        async with self._changed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout=1)
+
+    async def _record_bundle(self) -> None:
+        """The policy's text goes into the store's own chain, once for each time it changes."""
+        while True:
+            chain = _store_chain(self.store)
+            if chain.bundle == self.policy.bundle:
+                return
+            loaded = BundleLoaded(
+                bundle=self.policy.bundle,
+                service=self._service,
+                files=to_json(dict(self.policy.files)),
+            )
+            with suppress(Conflict):
+                await self.store.append(chain, [loaded])
+
+
+def _store_chain(store: AuditStore) -> Run:
+    try:
+        return store.load(STORE_CHAIN)
+    except NotFound:
+        return Run(STORE_CHAIN)
+
+
+async def _until_done(queue: asyncio.Queue[Item], done: asyncio.Task[Any]) -> AsyncIterator[Item]:
+    """What the queue holds, until `done` is and the queue is empty."""
+    while not (done.done() and queue.empty()):
+        getting = asyncio.ensure_future(queue.get())
+        await asyncio.wait({getting, done}, return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            yield getting.result()
+        else:
+            getting.cancel()
