@@ -233,6 +233,9 @@ def test_yaml_and_python_say_the_same() -> None:
         ("turns:\n  - [\n", 3, "expected"),
         ("", 1, "valid dictionary"),
         ("faults: []\n", 1, "Field required"),
+        ("turns:\n  - reply: x\n    reply: y\n", 3, "key 'reply' is given twice"),
+        ("turns:\n  - when:\n      user: /(/\n", 3, "no regular expression"),
+        ("turns: \x00\n", 1, "not allowed"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_by_file_and_line(
@@ -244,6 +247,11 @@ def test_what_is_wrong_in_a_file_is_named_by_file_and_line(
         Script.load(file)
     assert f"{file}:{line}: " in str(error.value)
     assert words in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StandInError, match="missing.yaml: cannot be read"):
+        Script.load(tmp_path / "missing.yaml")
 
 
 def test_in_python_an_unknown_key_is_refused_too() -> None:

@@ -160,7 +160,8 @@ class Claude:
         except Exception:
             attempts.append(Attempt(status=None, duration_ms=_ms_since(began)))
             raise
-        http = response.http_response
+        # Asked for the bare HTTP response, the SDK hands it through without its own wrapper.
+        http = getattr(response, "http_response", response)
         attempts.append(
             Attempt(
                 status=http.status_code,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -164,16 +165,32 @@ class _Written(BaseModel):
         return _known_keys(cls, value)
 
 
+def _can_match(pattern: str) -> str:
+    """Refuse a regular expression that is none while the script is read, not when it is used."""
+    try:
+        _matches("", pattern)
+    except re.error as error:
+        raise PydanticCustomError(
+            "not_a_pattern",
+            "{pattern} is no regular expression: {problem}",
+            {"pattern": pattern, "problem": str(error)},
+        ) from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_can_match)]
+
+
 class When(_Written):
     """What must be true of a conversation for a turn to answer it; all that is given."""
 
-    user: str | None = None
+    user: Pattern | None = None
     after: str | None = None
-    result: str | None = None
+    result: Pattern | None = None
     error: bool | None = None
     turn: int | None = None
-    system: str | None = None
-    model: str | None = None
+    system: Pattern | None = None
+    model: Pattern | None = None
 
     def unmet(self, conversation: Conversation) -> str | None:
         """Name the first condition that does not hold, None when all of them do."""
@@ -263,7 +280,11 @@ class Script(_Written):
         Raises:
             StandInError: The file is not a script; the message says where, as file:line.
         """
-        return cls.parse(Path(path).read_text(encoding="utf-8"), name=str(path))
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StandInError(f"{path}: cannot be read: {error}") from error
+        return cls.parse(text, name=str(path))
 
     @classmethod
     def parse(cls, text: str, *, name: str = "script") -> Self:
@@ -273,13 +294,13 @@ class Script(_Written):
             StandInError: The text is not a script.
         """
         try:
-            written = yaml.safe_load(text)
+            root, written = _read(text)
+        except yaml.YAMLError as error:
+            raise StandInError(_unreadable(error, name)) from error
+        try:
             return cls.model_validate(written)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise StandInError(f"{name}:{line}: {error.problem}") from error
         except ValidationError as error:
-            raise StandInError("\n".join(_complaints(error, text, name))) from error
+            raise StandInError("\n".join(_complaints(error, root, name))) from error
 
     def turn_for(self, conversation: Conversation) -> int:
         """Choose the turn that answers, by its index.
@@ -365,8 +386,36 @@ def _part(value: Any, step: str, placeholder: str) -> Any:
         raise StandInError(f"{placeholder} names {step!r}, which {value!r} has not.") from None
 
 
-def _complaints(error: ValidationError, text: str, name: str) -> Iterator[str]:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+class _Loader(yaml.SafeLoader):
+    """Plain YAML, in which no key may be given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"key {key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(text: str) -> tuple[yaml.Node | None, Any]:
+    """Read YAML, and keep the nodes, which know their lines."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _unreadable(error: yaml.YAMLError, name: str) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{name}:{error.problem_mark.line + 1}: {error.problem}"
+    return f"{name}:1: {error}"
+
+
+def _complaints(error: ValidationError, root: yaml.Node | None, name: str) -> Iterator[str]:
     for details in error.errors(include_url=False):
         yield f"{name}:{_line(root, details)}: {_place(details)}{details['msg']}"
 
