@@ -250,7 +250,7 @@ def test_what_is_wrong_in_a_file_is_named_by_file_and_line(
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StandInError, match="missing.yaml: cannot be read"):
+    with pytest.raises(StandInError, match=r"missing\.yaml: cannot be read"):
         Script.load(tmp_path / "missing.yaml")
 
 
