@@ -104,32 +104,24 @@ class Claude:
         _wait_until.set(began + deadline_s)
         try:
             async with asyncio.timeout(deadline_s):
-                message, first_token_s, request_id = await self._send(body, show)
-            return _reply(message, request_id, began, first_token_s, tuple(attempts))
+                message, first_token_s = await self._send(body, show)
+            return _reply(message, began, first_token_s, tuple(attempts))
         except ClaudeError:
             raise
         except Exception as error:  # noqa: BLE001 - classify raises what is not about a request
             return self._failure(error, began, tuple(attempts))
 
-    async def _send(
-        self, body: bytes, show: Show | None
-    ) -> tuple[dict[str, Any], float | None, str | None]:
+    async def _send(self, body: bytes, show: Show | None) -> tuple[dict[str, Any], float | None]:
         if show is not None:
             return await self._stream(body, show)
-        import httpx2
-
-        response = await self._client.post(
-            PATH, cast_to=httpx2.Response, content=body, options=_JSON
-        )
-        self._check_simulated(response.headers)
-        message = from_json(response.content)
-        if message.get("stop_reason") is None:
+        # `object` is plain JSON data. (For a bare HTTP response the SDK, with a middleware,
+        # neither raises nor retries.)
+        answer: Any = await self._client.post(PATH, cast_to=object, content=body, options=_JSON)
+        if not isinstance(answer, dict) or answer.get("stop_reason") is None:
             raise Broken("The reply has no stop reason.")
-        return message, None, response.headers.get("request-id")
+        return answer, None
 
-    async def _stream(
-        self, body: bytes, show: Show
-    ) -> tuple[dict[str, Any], float | None, str | None]:
+    async def _stream(self, body: bytes, show: Show) -> tuple[dict[str, Any], float | None]:
         from anthropic import AsyncStream
 
         stream = await self._client.post(
@@ -141,7 +133,6 @@ class Claude:
             stream_cls=AsyncStream[object],
         )
         async with stream:
-            self._check_simulated(stream.response.headers)
             assembly = Assembly()
             first_token_s = None
             async for event in stream:
@@ -149,7 +140,7 @@ class Claude:
                 if delta is not None:
                     first_token_s = first_token_s or time.monotonic()
                     show(delta)
-        return assembly.finished(), first_token_s, stream.response.headers.get("request-id")
+        return assembly.finished(), first_token_s
 
     async def _each_attempt(self, request: Any, call_next: Any) -> Any:
         """Note every HTTP attempt, and refuse a wait that is too long."""
@@ -160,8 +151,8 @@ class Claude:
         except Exception:
             attempts.append(Attempt(status=None, duration_ms=_ms_since(began)))
             raise
-        # Asked for the bare HTTP response, the SDK hands it through without its own wrapper.
-        http = getattr(response, "http_response", response)
+        http = response.http_response
+        self._check_simulated(http.headers)
         attempts.append(
             Attempt(
                 status=http.status_code,
@@ -238,7 +229,6 @@ def _timeout(silence_s: float) -> Any:
 
 def _reply(
     message: dict[str, Any],
-    request_id: str | None,
     began: float,
     first_token_s: float | None,
     attempts: tuple[Attempt, ...],
@@ -246,7 +236,7 @@ def _reply(
     details = message.get("stop_details") or {}
     return Reply(
         message_id=message["id"],
-        request_id=request_id,
+        request_id=attempts[-1].request_id if attempts else None,
         model=message["model"],
         stop_reason=message["stop_reason"],
         refusal=details.get("category") if message["stop_reason"] == "refusal" else None,

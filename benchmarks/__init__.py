@@ -1,0 +1,1 @@
+"""Speed and memory of agentrt beside a hand-written loop, in one run: `python -m benchmarks`."""

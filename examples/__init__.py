@@ -1,0 +1,1 @@
+"""Complete programs, each of which runs without a key."""

@@ -1,0 +1,1 @@
+"""A support desk whose refunds wait for a person."""
