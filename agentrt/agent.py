@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Agent:
         if not NAME.fullmatch(self.name):
             raise ProjectError(f"{self.name!r} cannot name an agent: letters, digits, _ and -.")
         for label in ("tokens_max", "turns_max", "deadline_s"):
-            if getattr(self, label) <= 0:
+            if not 0 < getattr(self, label) < math.inf:
                 raise ProjectError(f"{label} of the agent {self.name} must be above zero.")
         check_model(self.model)
         object.__setattr__(self, "toolset", Tools(self.tools))

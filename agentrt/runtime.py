@@ -214,6 +214,9 @@ class Runtime:
         return await self.store.append(run, [event], process=self.store.process)
 
     def _carry(self, run: Run, *, stream: bool = False) -> None:
+        """Carry the run on in a task of its own, unless one does already."""
+        if run.id in self._tasks:
+            return
         carry = Carry(run, self._surroundings(run, stream=stream))
         self._carried[run.id] = carry
         self._tasks[run.id] = asyncio.create_task(self._carry_on(carry), name=f"carry {run.id}")
@@ -346,7 +349,7 @@ class Runtime:
         with suppress(CarriedElsewhere, ClaudeError, ProjectError, NotFound):
             await self.store.claim(run)
             now = await asyncio.to_thread(self.store.load, run)
-            if run not in self._tasks and now.simulated == self._client().simulated:
+            if now.simulated == self._client().simulated:
                 self._carry(now, stream=bool(self._listeners.get(run)))
 
     async def _notify(self) -> None:

@@ -13,8 +13,12 @@ __all__ = ["hidden", "visible"]
 HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Controls, format characters (bidirectional, zero-width, tags), line separators, the unknown."""
 
-INVISIBLE = "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe0e\ufe0f\uffa0"
-"""Characters of other categories that take no room or look like a space."""
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""Characters of other categories that take no room or look like a space. A hidden text can be
+written in variation selectors (U+FE00 to U+FE0F, U+E0100 to U+E01EF) behind one letter."""
 
 # Most text has nothing of the sort, and this finds that out without looking at each character.
 PLAIN = re.compile(r"[ -~\n¡-¬®-ɏ]*")
@@ -49,4 +53,4 @@ def _spelt(character: str) -> str:
 
 
 def _is_hidden(character: str) -> bool:
-    return character in INVISIBLE or unicodedata.category(character) in HIDDEN_CATEGORIES
+    return bool(INVISIBLE.match(character)) or unicodedata.category(character) in HIDDEN_CATEGORIES

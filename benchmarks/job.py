@@ -33,7 +33,9 @@ class Job:
     @property
     def prompt(self) -> str:
         """What the user says; the script reads the two numbers out of it."""
-        return f"Go through {self.turns - 1} lists of {self.calls} orders and tell me which are late."
+        return (
+            f"Go through {self.turns - 1} lists of {self.calls} orders and tell me which are late."
+        )
 
     @property
     def answer(self) -> str:

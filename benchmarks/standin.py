@@ -31,7 +31,7 @@ def serve_jobs() -> None:
     def reply(conversation: Conversation) -> object:
         return Job.read(conversation.user).reply(conversation.turns)
 
-    script = Script(turns=(Turn(reply=reply),))  # type: ignore[arg-type]
+    script = Script(turns=(Turn(reply=reply),))
     serve(script, announce=lambda url: print(url, flush=True))
 
 

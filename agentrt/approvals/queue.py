@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agentrt.approvals.revisions import revise
@@ -57,11 +58,22 @@ class ApprovalQueue:
     def held(self) -> list[CallRow]:
         """Calls that wait for a reviewer: the riskiest first, then what expires first."""
         rows = self._store.calls(status=("held",))
-        return sorted(rows, key=lambda row: (-_rank(row.severity), row.expires_at or 0, row.id))
+        return sorted(rows, key=lambda row: (-_rank(row.severity), row.expires_at or math.inf, row.id))
 
     def in_doubt(self) -> list[CallRow]:
         """Calls of which nobody knows whether they happened."""
         return self._store.calls(status=("in doubt",))
+
+    def reviewer(self, signer: Signer) -> Reviewer:
+        """Whose key it is that signs. Raises NotAllowed when it is no reviewer's."""
+        key = PublicKey.parse(signer.public_key)
+        reviewer = self._reviewers.by_key(key.blob)
+        if reviewer is None:
+            raise NotAllowed(
+                f"The key {key.fingerprint} is no reviewer's. Add it to policies/reviewers.yaml: "
+                f'keys: ["{signer.public_key}"]'
+            )
+        return reviewer
 
     def view(self, call: str) -> Shown:
         """The call to show a reviewer. Raises NotFound."""
@@ -120,6 +132,8 @@ class ApprovalQueue:
                     "editor_ref": self._store.ref(reviewer.name),
                 }
             )
+            asked_now = replace(call, approver=stamped.approver, approvals=())
+            check_may_decide(run, asked_now, reviewer, reason=reason, at=at)
             said = self._statement(shown, "approve", reviewer, reason, at).model_copy(
                 update={
                     "revision": stamped.revision,
@@ -184,7 +198,7 @@ class ApprovalQueue:
         for _ in range(TRIES):
             run = self._store.load(row.run)
             call = run.call(row.id)
-            if call is None or call.status != "held":
+            if call is None or call.status != "held" or not _is_due(call, self._store.clock()):
                 return False
             try:
                 await self._store.append(run, [_expired(call)])
@@ -205,7 +219,7 @@ class ApprovalQueue:
 
     async def _append(self, shown: Shown, signer: Signer, prepare: Prepare) -> Run:
         """Append what `prepare` makes of the newest state; made anew when that has moved on."""
-        reviewer = self._reviewer(signer)
+        reviewer = self.reviewer(signer)
         for _ in range(TRIES):
             run = self._store.load(shown.run.id)
             call = self._shown(run, shown.call.id).call
@@ -258,16 +272,6 @@ class ApprovalQueue:
             signature=_signed(said, signer),
         )
 
-    def _reviewer(self, signer: Signer) -> Reviewer:
-        key = PublicKey.parse(signer.public_key)
-        reviewer = self._reviewers.by_key(key.blob)
-        if reviewer is None:
-            raise NotAllowed(
-                f"The key {key.fingerprint} is no reviewer's. Add it to policies/reviewers.yaml: "
-                f'keys: ["{signer.public_key}"]'
-            )
-        return reviewer
-
     def _expected(self, call: str | Shown, arguments: str | None) -> Shown:
         shown = self.view(call) if isinstance(call, str) else call
         if arguments is not None and not shown.call.arguments_digest.startswith(arguments):
@@ -297,6 +301,10 @@ def _check_unchanged(shown: ToolCall, now: ToolCall) -> None:
 
 def _expired(call: ToolCall) -> AnyEvent:
     return CallExpired(cause=call.decided_seq, call=call.id, revision=call.revision)
+
+
+def _is_due(call: ToolCall, now: int) -> bool:
+    return call.expires_at is not None and call.expires_at <= now
 
 
 def _signed(said: Statement, signer: Signer) -> str:

@@ -122,19 +122,23 @@ def _decided(
 
 
 def _approver(call: ToolCall, decision: Decision, at: int) -> Approver | None:
-    """The time to decide runs from the first time the call was held for the same reason."""
     approve = decision.approve
     if approve is None:
         return None
-    since = call.decided_at if call.rules_digest == decision.rules_digest else at
     return Approver(
         roles=approve.roles,
         quorum=approve.quorum,
         severity=approve.severity or SEVERITIES[-1],
-        expires_at=since + approve.expires_s * 1000,
+        expires_at=_expires_at(call, decision, at + approve.expires_s * 1000),
         four_eyes=approve.four_eyes,
         reason_required=approve.reason == "required",
     )
+
+
+def _expires_at(call: ToolCall, decision: Decision, fresh: int) -> int:
+    """The time to decide runs on while the call is held for the same reason."""
+    same = call.status in ("held", "approved") and call.rules_digest == decision.rules_digest
+    return call.expires_at if same and call.expires_at is not None else fresh
 
 
 def _still_given(call: ToolCall, revision: CallDecided) -> tuple[int, ...]:

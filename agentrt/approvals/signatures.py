@@ -176,6 +176,12 @@ class KeyFile:
         """The key as a line of `reviewers.yaml`. Raises ApprovalError."""
         return str(self._read()[0])
 
+    @property
+    def asks(self) -> bool:
+        """Whether signing may ask at the terminal, for a passphrase, a PIN or a touch."""
+        key, plain = self._read()
+        return plain is None or key.kind != ED25519
+
     def sign(self, statement: bytes) -> str:
         """SSHSIG armour over `statement`. Raises ApprovalError when it cannot."""
         key, plain = self._read()

@@ -90,6 +90,7 @@ def check_approvals(
                 approval.statement, approval.signature, reviewers, at=at
             )
             _check_statement(run, call, said, store=store, heads=heads, at=at)
+            _check_unused(call, approval, said)
             _check_allowed(run, call, reviewer, at)
         except ApprovalError:
             continue
@@ -117,3 +118,11 @@ def _check_statement(
         raise SignatureInvalid("The statement speaks of a history that this run does not have.")
     if at >= said.expires_at:
         raise Expired
+
+
+def _check_unused(call: ToolCall, approval: Approval, said: Statement) -> None:
+    """One statement is good for one attempt, however often it is recorded."""
+    if said.digest != approval.statement_digest:
+        raise SignatureInvalid("The record names another statement than the one it holds.")
+    if said.digest in call.used:
+        raise SignatureInvalid("An earlier attempt used this approval up.")

@@ -1,5 +1,6 @@
 """The audit store: append-only, hash-chained, the single source of truth."""
 
+from agentrt.audit.appends import Draft
 from agentrt.audit.store import STORE_CHAIN, AuditStore, Watch
 from agentrt.audit.tables import ApprovalRow, CallRow, ModelCallRow, RunRow
 from agentrt.audit.verify import Finding, Verification
@@ -9,6 +10,7 @@ __all__ = [
     "ApprovalRow",
     "AuditStore",
     "CallRow",
+    "Draft",
     "Finding",
     "ModelCallRow",
     "RunRow",

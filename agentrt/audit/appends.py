@@ -1,11 +1,13 @@
-"""An append, inside its transaction: check, insert, project."""
+"""An append: records made in advance, then in one transaction checked, inserted, projected."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from agentrt.audit.projections import PROJECTIONS, project
@@ -15,7 +17,41 @@ from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
 from agentrt.run import Run, evolve
 
-__all__ = ["check_head", "check_lease", "insert_events", "put"]
+__all__ = ["Draft", "check_head", "check_lease", "insert", "put"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Records that are made and not durable yet: from where the run stood to where they lead.
+
+    What does not have to be durable before the next thing happens can share its commit.
+    """
+
+    before: Run
+    after: Run
+    written: tuple[Written, ...] = ()
+
+    @classmethod
+    def of(cls, run: Run) -> Draft:
+        """A draft without records."""
+        return cls(run, run)
+
+    def plus(self, events: Iterable[AnyEvent], *, at: int) -> Draft:
+        """This draft with `events` at its end, written at `at` (milliseconds since the epoch)."""
+        written, after = list(self.written), self.after
+        for event in events:
+            # Time never goes back within a run, whatever the clock does.
+            new = write_record(
+                event, run=after.id, seq=after.seq + 1, at=max(at, after.at), prev=after.head
+            )
+            written.append(new)
+            after = evolve(after, new.record)
+        return Draft(self.before, after, tuple(written))
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records, oldest first."""
+        return tuple(new.record for new in self.written)
 
 
 def _upsert(table: Any) -> Any:
@@ -33,8 +69,8 @@ def _upsert(table: Any) -> Any:
 _run, _lease = columns(RunRow), columns(LeaseRow)
 HEAD = select(_run.head_seq, _run.head_hash).where(_run.id == bindparam("run"))
 LEASE = select(_lease.process).where(_lease.run == bindparam("run"))
-INSERT_EVENT = insert(EventRow).inline()
-INSERT_CONTENT = insert(ContentRow).inline()
+INSERT_EVENT = insert_into(EventRow).inline()
+INSERT_CONTENT = insert_into(ContentRow).inline()
 INSERT_SHARED = insert_or_update(SharedRow).on_conflict_do_nothing()
 UPSERT: dict[type, Any] = {table: _upsert(table) for table in (*PROJECTIONS, LeaseRow)}
 
@@ -53,17 +89,14 @@ def check_lease(connection: Connection, run: str, process: str) -> None:
         raise CarriedElsewhere(f"{run} is carried by {holder or 'nobody'}, not by this process.")
 
 
-def insert_events(connection: Connection, run: Run, events: Sequence[AnyEvent], at: int) -> Run:
-    """The run, `events` further, all of it written."""
-    written: list[Written] = []
-    after = run
-    for event in events:
-        new = write_record(event, run=run.id, seq=after.seq + 1, at=at, prev=after.head)
-        written.append(new)
-        after = evolve(after, new.record)
-    _insert_records(connection, written)
-    _update_projections(connection, run, after, [new.record for new in written])
-    return after
+def insert(connection: Connection, draft: Draft) -> None:
+    """Write the records of a draft and the projections that they change."""
+    _insert_records(connection, draft.written)
+    rows: dict[type, list[dict[str, Any]]] = {}
+    for table, row in project(draft.before, draft.after, draft.records):
+        rows.setdefault(table, []).append(row)
+    for table, changed in rows.items():
+        put(connection, table, changed)
 
 
 def put(connection: Connection, table: type, rows: list[dict[str, Any]]) -> None:
@@ -91,13 +124,3 @@ def _insert_records(connection: Connection, written: Sequence[Written]) -> None:
     if shared:
         bodies = [{"digest": digest, "body": body} for digest, body in shared.items()]
         connection.execute(INSERT_SHARED, bodies)
-
-
-def _update_projections(
-    connection: Connection, before: Run, after: Run, records: Sequence[Record]
-) -> None:
-    rows: dict[type, list[dict[str, Any]]] = {}
-    for table, row in project(before, after, records):
-        rows.setdefault(table, []).append(row)
-    for table, changed in rows.items():
-        put(connection, table, changed)

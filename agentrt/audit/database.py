@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlmodel import SQLModel
 
@@ -18,6 +18,9 @@ __all__ = ["FORMAT", "open_database", "store_row", "unavailable"]
 
 FORMAT = 1
 """The version of the tables. A store of a newer one is refused."""
+
+APPLICATION_ID = 0x61677274
+"""Marks the file as an audit store: `agrt`, in the place that SQLite keeps for this."""
 
 SAFE_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL file that two connections write and checkpoint."""
@@ -42,12 +45,33 @@ BEGIN SELECT RAISE(ABORT, 'event is append-only'); END
 
 REFUSE_GAP = """
 CREATE TRIGGER IF NOT EXISTS event_chain BEFORE INSERT ON event
-WHEN NEW.header ->> '$.seq' > 1 AND NOT EXISTS (
-  SELECT 1 FROM event
-  WHERE run = NEW.header ->> '$.run' AND seq = (NEW.header ->> '$.seq') - 1
-    AND lower(hex(hash)) = NEW.header ->> '$.prev')
+WHEN NEW.header ->> '$.run' IS NULL
+  OR NOT coalesce(NEW.header ->> '$.seq' = 1 AND NEW.header ->> '$.prev' = '', FALSE)
+  AND NOT EXISTS (
+    SELECT 1 FROM event
+    WHERE run = NEW.header ->> '$.run' AND seq = (NEW.header ->> '$.seq') - 1
+      AND lower(hex(hash)) = NEW.header ->> '$.prev')
 BEGIN SELECT RAISE(ABORT, 'a record must name the hash of the one before it'); END
 """
+
+REFUSE_OVERWRITE = (
+    """
+CREATE TRIGGER IF NOT EXISTS content_replace BEFORE INSERT ON content
+WHEN EXISTS (
+  SELECT 1 FROM content WHERE run = NEW.run AND seq = NEW.seq AND part = NEW.part)
+BEGIN SELECT RAISE(ABORT, 'content is written once'); END
+""",
+    """
+CREATE TRIGGER IF NOT EXISTS shared_replace BEFORE INSERT ON shared
+WHEN EXISTS (SELECT 1 FROM shared WHERE digest = NEW.digest AND body IS NOT NEW.body)
+BEGIN SELECT RAISE(ABORT, 'shared is append-only'); END
+""",
+    """
+CREATE TRIGGER IF NOT EXISTS store_one BEFORE INSERT ON store
+WHEN EXISTS (SELECT 1 FROM store)
+BEGIN SELECT RAISE(ABORT, 'a store has one row'); END
+""",
+)
 
 
 def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engine:
@@ -59,14 +83,18 @@ def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engin
     if not path.exists() and (read_only or not create):
         raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
     engine = create_engine(
-        f"sqlite:///{path}", module=module, connect_args={"timeout": BUSY_TIMEOUT_S}
+        URL.create("sqlite", database=str(path)),  # a path may hold what means more in a URL
+        module=module,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
     )
     event.listen(engine, "connect", _set_pragmas_read_only if read_only else _set_pragmas)
     event.listen(engine, "begin", _begin)
     try:
         if create and not read_only:
-            _make_tables(engine)
+            _make_tables(engine, path)
         _check_format(engine, path)
+        if not read_only:
+            _use_wal(engine)
     except DBAPIError as error:
         engine.dispose()
         raise unavailable(path, error) from error
@@ -93,7 +121,6 @@ def _sqlite_module() -> Any:
 def _set_pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",  # NORMAL loses the last commits when the power fails
         "secure_delete=ON",
         "recursive_triggers=ON",
@@ -112,16 +139,19 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _make_tables(engine: Engine) -> None:
+def _make_tables(engine: Engine, path: Path) -> None:
     with engine.execution_options(immediate=True).begin() as connection:
-        if inspect(connection).has_table("store"):
+        if _is_store(connection):
             return
+        if inspect(connection).get_table_names():
+            raise _no_store(path)  # somebody else's database: nothing of it is touched
+        connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
         SQLModel.metadata.create_all(connection, tables=_own_tables())
         for table in (EventRow, SharedRow, StoreRow):
             _refuse(connection, str(table.__tablename__), "update", "delete")
         _refuse(connection, str(ContentRow.__tablename__), "update")
-        connection.exec_driver_sql(REFUSE_REPLACE)
-        connection.exec_driver_sql(REFUSE_GAP)
+        for trigger in (REFUSE_REPLACE, REFUSE_GAP, *REFUSE_OVERWRITE):
+            connection.exec_driver_sql(trigger)
         connection.execute(
             insert(StoreRow).values(
                 id=f"s_{secrets.token_hex(8)}",
@@ -147,13 +177,31 @@ def _refuse(connection: Connection, table: str, *verbs: str) -> None:
 
 def _check_format(engine: Engine, path: Path) -> None:
     with engine.connect() as connection:
-        if not inspect(connection).has_table("store"):
-            raise StoreCorrupt(f"{path} is not an audit store of agentrt.")
+        if not _is_store(connection):
+            raise _no_store(path)
         found = store_row(connection).format
     if found > FORMAT:
         raise StoreTooNew(
             f"{path} has format {found}, and this agentrt knows {FORMAT}. Upgrade agentrt."
         )
+
+
+def _is_store(connection: Connection) -> bool:
+    found = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+    return bool(found == APPLICATION_ID)
+
+
+def _no_store(path: Path) -> StoreCorrupt:
+    return StoreCorrupt(f"{path} is not an audit store of agentrt. Choose another file.")
+
+
+def _use_wal(engine: Engine) -> None:
+    """Readers and the writer of a file in WAL mode do not wait for one another."""
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
 
 
 def store_row(connection: Connection) -> StoreRow:

@@ -38,6 +38,8 @@ def is_alive(folder: Path, id: str) -> bool:
         file = os.open(folder / id, os.O_RDWR)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # another user's: no proof of its death
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
 
-from agentrt.audit.appends import check_head, check_lease, insert_events, put
+from agentrt.audit.appends import Draft, check_head, check_lease, insert, put
 from agentrt.audit.database import open_database, store_row, unavailable
 from agentrt.audit.processes import Process, is_alive
 from agentrt.audit.reads import read_records
@@ -87,7 +87,6 @@ class AuditStore:
         """Milliseconds since the epoch."""
         self._engine = open_database(self.path, create=create, read_only=read_only)
         self._locks = self.path.with_name(f"{self.path.name}-processes")
-        self._writer = None if read_only else Writer(self._engine, self.path)
         self._process: Process | None = None
         with self._reading() as connection:
             row = store_row(connection)
@@ -95,6 +94,7 @@ class AuditStore:
             self._newest_at = connection.execute(newest).scalar() or 0
         self.id = row.id
         self._ref_key = row.ref_key
+        self._writer = None if read_only else Writer(self._engine, self.path)
 
     def close(self) -> None:
         """Finish what was appended and let the file go."""
@@ -133,39 +133,36 @@ class AuditStore:
         the run, Expired when the clock has reached `not_after` (milliseconds since the
         epoch), and ClockWentBack or StoreUnavailable.
         """
+        draft = Draft.of(run).plus(events, at=self.clock())
+        return await self.commit(draft, process=process, not_after=not_after)
+
+    async def commit(
+        self, draft: Draft, *, process: str | None = None, not_after: int | None = None
+    ) -> Run:
+        """Append the records of a draft; the same promises as `append`."""
 
         def work(connection: Connection) -> Run:
-            at = self._time_for(connection, run, events, process, not_after)
-            return insert_events(connection, run, events, at)
+            check_head(connection, draft.before)
+            if process is not None:
+                check_lease(connection, draft.before.id, process)
+            self._check_time(draft, not_after)
+            insert(connection, draft)
+            return draft.after
 
         return await self._write(work)
 
-    def _time_for(
-        self,
-        connection: Connection,
-        run: Run,
-        events: Sequence[AnyEvent],
-        process: str | None,
-        not_after: int | None,
-    ) -> int:
-        """Check all that must hold before the append, under the lock; the time of its records."""
-        check_head(connection, run)
-        if process is not None:
-            check_lease(connection, run.id, process)
+    def _check_time(self, draft: Draft, not_after: int | None) -> None:
         now = self.clock()
         if not_after is not None and now >= not_after:
             raise Expired
-        self._check_clock(now, run, events)
-        self._newest_at = max(self._newest_at, now)
-        return max(now, run.at)
-
-    def _check_clock(self, now: int, run: Run, events: Sequence[AnyEvent]) -> None:
-        behind = max(self._newest_at, run.at) - now
-        if behind > CLOCK_TOLERANCE_MS and any(isinstance(event, DECISIVE) for event in events):
+        behind = max(self._newest_at, draft.before.at) - now
+        decisive = any(isinstance(record.event, DECISIVE) for record in draft.records)
+        if behind > CLOCK_TOLERANCE_MS and decisive:
             raise ClockWentBack(
                 f"The clock is {behind / 1000:.0f} s behind the newest record of the audit "
                 "store. Set it right: until then nothing is decided, approved or run."
             )
+        self._newest_at = max(self._newest_at, now)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         if self._writer is None:
@@ -375,11 +372,22 @@ class Watch:
     """Says whether anything was written since it was last asked; costs microseconds."""
 
     def __init__(self, store: AuditStore) -> None:
-        self._connection = store._engine.connect()
+        self._path = store.path
+        self._file = self._identity()
+        try:
+            self._connection = store._engine.connect()
+        except DBAPIError as error:
+            raise unavailable(self._path, error) from error
         self._seen = self._version()
 
     def changed(self) -> bool:
-        """Whether another connection has written since the last time."""
+        """Whether another connection has written since the last time.
+
+        Raises StoreUnavailable, also when the file is gone or another took its place: an open
+        database would go on answering from what nobody else can see.
+        """
+        if self._identity() != self._file:
+            raise StoreUnavailable(f"{self._path} was replaced by another file. Open it again.")
         version = self._version()
         changed, self._seen = version != self._seen, version
         return changed
@@ -388,7 +396,19 @@ class Watch:
         """Let the connection go."""
         self._connection.close()
 
+    def _identity(self) -> tuple[int, int]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"There is no audit store at {self._path} any more: {error.strerror}."
+            ) from error
+        return found.st_dev, found.st_ino
+
     def _version(self) -> int:
-        version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        self._connection.rollback()
+        try:
+            version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            self._connection.rollback()
+        except DBAPIError as error:
+            raise unavailable(self._path, error) from error
         return version

@@ -48,29 +48,33 @@ class Writer:
         self._turn = os.open(f"{path}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
+        self._closing = threading.Lock()
+        """Nothing is put into the queue behind the sign to stop, where nobody would see it."""
         self._thread = threading.Thread(target=self._serve, name="agentrt-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """Do `work` in a transaction; the future is done when that is durable or refused."""
-        if self._closed:
-            raise StoreUnavailable("The audit store was closed.")
         waiting = _Waiting(work)
-        self._queue.put(waiting)
+        with self._closing:
+            if self._closed:
+                raise StoreUnavailable("The audit store was closed.")
+            self._queue.put(waiting)
         return waiting.future
 
     def close(self) -> None:
         """Finish what was given, then stop."""
-        if not self._closed:
+        with self._closing:
+            if self._closed:
+                return
             self._closed = True
             self._queue.put(None)
-            self._thread.join()
-            os.close(self._turn)
+        self._thread.join()
+        os.close(self._turn)
 
     def _serve(self) -> None:
-        with self._engine.connect() as connection:
-            while (group := self._gather()) is not None:
-                self._commit(connection, group)
+        while (group := self._gather()) is not None:
+            self._commit(group)
 
     def _gather(self) -> list[_Waiting] | None:
         """What waits now, at least one piece; None when the writer was closed."""
@@ -87,28 +91,26 @@ class Writer:
                 group.append(following)
         return group
 
-    def _commit(self, connection: Connection, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[_Waiting]) -> None:
         try:
-            outcomes = self._together(connection, group)
+            outcomes = self._together(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiter must hear of it
-            self._one_by_one(connection, group, error)
+            self._one_by_one(group, error)
             return
         for waiting, (result, refusal) in zip(group, outcomes, strict=True):
             _tell(waiting, result, refusal)
 
-    def _one_by_one(self, connection: Connection, group: list[_Waiting], error: Exception) -> None:
+    def _one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """One failing piece must not fail the others of its group."""
         if len(group) == 1:
             failure = unavailable(self._path, error) if isinstance(error, DBAPIError) else error
             _tell(group[0], None, failure)
             return
         for waiting in group:
-            self._commit(connection, [waiting])
+            self._commit([waiting])
 
-    def _together(
-        self, connection: Connection, group: list[_Waiting]
-    ) -> list[tuple[Any, AgentrtError | None]]:
-        with self._my_turn(), connection.begin():
+    def _together(self, group: list[_Waiting]) -> list[tuple[Any, AgentrtError | None]]:
+        with self._my_turn(), self._engine.begin() as connection:
             return [_attempt(waiting.work, connection) for waiting in group]
 
     @contextmanager

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import assert_never
+from typing import Any, assert_never
 
 from agentrt.approvals.revisions import is_current, revise
 from agentrt.approvals.verdicts import check_approvals
-from agentrt.audit import AuditStore
+from agentrt.audit import AuditStore, Draft
 from agentrt.claude import Claude, Failure, Reply, request_body
 from agentrt.claude.request import request_head
-from agentrt.errors import Conflict, Expired
+from agentrt.errors import CarriedElsewhere, Conflict, Expired
 from agentrt.events import (
     AnyEvent,
     CallDecided,
@@ -26,6 +27,7 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    Record,
     RunFailed,
     RunFinished,
 )
@@ -43,11 +45,17 @@ from agentrt.run import (
     Run,
     Step,
     ToolCall,
+    fold,
     next_step,
 )
 from agentrt.tools import Tool, Tools
 
 __all__ = ["Carry", "Surroundings"]
+
+Answer = Reply | Failure
+
+HAPPENED = (ClaudeReplied, ClaudeFailed, CallFinished, CallDoubted, CallSettled)
+"""Facts that nobody can take back, however the run has moved on meanwhile."""
 
 ATTEMPTS_MAX = 3
 """Attempts of a call whose repetition is harmless, before it is a doubt after all."""
@@ -76,20 +84,28 @@ class Carry:
     """
 
     def __init__(self, run: Run, around: Surroundings) -> None:
-        self.run = run
+        self._draft = Draft.of(run)
         self._around = around
         self._store = around.store
         self.ended = asyncio.Event()
         """Set by whoever sees that the run was ended from outside."""
 
+    @property
+    def run(self) -> Run:
+        """Where the run stands, with what is not durable yet."""
+        return self._draft.after
+
     async def on(self) -> Run:
         """Carry the run on until it is over or waits for a person."""
-        while not self._around.closing.is_set() and (step := next_step(self.run)) is not None:
+        while True:
             try:
+                step = None if self._around.closing.is_set() else next_step(self.run)
+                if step is None:
+                    await self._save()
+                    return self.run
                 await self._take(step)
             except Conflict:
-                self._catch_up(await asyncio.to_thread(self._store.catch_up, self.run))
-        return self.run
+                continue  # others have written to the run: look at it again
 
     async def _take(self, step: Step) -> None:
         match step:
@@ -102,62 +118,78 @@ class Carry:
             case Recover():
                 await self._recover(step.calls)
             case Finish():
-                finished = RunFinished(
-                    cause=self.run.seq, stop_reason=step.stop_reason, output=step.output
+                self._add(
+                    RunFinished(
+                        cause=self.run.seq, stop_reason=step.stop_reason, output=step.output
+                    )
                 )
-                await self._append([finished])
             case Fail():
-                await self._fail(step)
+                self._fail(step)
             case _:
                 assert_never(step)
 
     # --- record ---------------------------------------------------------------------------
 
-    async def _append(
-        self, events: Sequence[AnyEvent], *, not_after: int | None = None, fenced: bool = True
-    ) -> None:
-        """Append to the run as it was folded. Raises Conflict when it has moved on."""
-        before = self.run.seq
-        process = self._store.process if fenced else None
-        self.run = await self._store.append(self.run, events, process=process, not_after=not_after)
-        for place, event in enumerate(events, start=before + 1):
-            self._around.show(self.run.id, place, event)
+    def _add(self, *events: AnyEvent) -> None:
+        """Take the run further; what was added is durable from the next save on."""
+        self._draft = self._draft.plus(events, at=self._store.clock())
 
-    async def _record(self, events: Sequence[AnyEvent]) -> None:
-        """Append what has happened, wherever the run stands by now: it cannot be undone.
+    async def _save(self, *, not_after: int | None = None, fenced: bool = True) -> None:
+        """Make durable what was added: before a request is sent or a function entered.
 
-        What a function returned is recorded even when this process no longer carries the
-        run: it is the truth about the call.
+        Raises Conflict or CarriedElsewhere; what has happened is then recorded all the same,
+        and the rest is left to the next look at the run.
         """
-        fenced = not all(isinstance(event, CallFinished) for event in events)
-        while True:
-            try:
-                await self._append(events, fenced=fenced)
-            except Conflict:
-                self._catch_up(await asyncio.to_thread(self._store.catch_up, self.run))
-            else:
-                return
+        draft = self._draft
+        if not draft.written:
+            return
+        process = self._store.process if fenced else None
+        try:
+            await self._store.commit(draft, process=process, not_after=not_after)
+        except Conflict:
+            await self._save_what_happened(draft, HAPPENED, fenced=fenced)
+            raise
+        except CarriedElsewhere:
+            # Who carries the run no longer may not steer it, but what a function returned
+            # is the truth about its call.
+            await self._save_what_happened(draft, (CallFinished,), fenced=False)
+            raise
+        self._draft = Draft.of(draft.after)
+        self._show(draft.records)
 
-    def _catch_up(self, run: Run) -> None:
-        for record in self._store.records(run.id, after=self.run.seq):
-            self._around.show(run.id, record.seq, record.event)
-        self.run = run
+    async def _save_what_happened(
+        self, draft: Draft, kinds: tuple[type, ...], *, fenced: bool
+    ) -> None:
+        newer = await asyncio.to_thread(
+            self._store.records, draft.before.id, after=draft.before.seq
+        )
+        self._show(newer)
+        self._draft = Draft.of(fold(newer, run=draft.before))
+        events = [record.event for record in draft.records if isinstance(record.event, kinds)]
+        if events:
+            self._add(*events)
+            with suppress(Conflict):
+                await self._save(fenced=fenced)
+
+    def _show(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._around.show(record.run, record.seq, record.event)
 
     # --- ask ------------------------------------------------------------------------------
 
     async def _ask(self, step: AskClaude) -> None:
         left_s = (self.run.deadline_at - self._store.clock()) / 1000
         if left_s <= 0:
-            await self._fail(_deadline(self.run))
+            self._fail(_deadline(self.run))
             return
         body = request_body(self._head, self.run.messages, stream=self._around.stream)
-        await self._append([self._asked(step, body)])
+        self._add(self._asked(step, body))
+        await self._save()
         asked = self.run.seq
         answer = await self._or_ended(self._send(body, left_s))
-        if answer is not None:
-            await self._record([self._answered(answer, step.turn, asked)])
+        self._add(self._answered(answer, step.turn, asked))
 
-    async def _send(self, body: bytes, left_s: float) -> Reply | Failure:
+    async def _send(self, body: bytes, left_s: float) -> Answer:
         run, seq, show = self.run.id, self.run.seq, self._around.show
         return await self._around.claude().ask(
             body,
@@ -165,16 +197,16 @@ class Carry:
             show=(lambda delta: show(run, seq, delta)) if self._around.stream else None,
         )
 
-    async def _or_ended(self, request: object) -> Reply | Failure | None:
-        """The answer, or None when the run was ended from outside before it came."""
-        asking = asyncio.ensure_future(request)  # type: ignore[call-overload]
+    async def _or_ended(self, request: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer. Raises Conflict when the run was ended from outside before it came."""
+        asking = asyncio.ensure_future(request)
         ended = asyncio.ensure_future(self.ended.wait())
         try:
             await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                answer: Reply | Failure = asking.result()
-                return answer
-            raise Conflict
+            if not asking.done():
+                self._draft = Draft.of(await asyncio.to_thread(self._store.catch_up, self.run))
+                raise Conflict
+            return asking.result()
         finally:
             asking.cancel()
             ended.cancel()
@@ -194,7 +226,7 @@ class Carry:
             request_digest=hashlib.sha256(body).hexdigest(),
         )
 
-    def _answered(self, answer: Reply | Failure, turn: int, cause: int) -> AnyEvent:
+    def _answered(self, answer: Answer, turn: int, cause: int) -> AnyEvent:
         if isinstance(answer, Failure):
             return ClaudeFailed(
                 cause=cause,
@@ -225,17 +257,20 @@ class Carry:
             blocks=answer.blocks,
         )
 
-    async def _fail(self, step: Fail) -> None:
-        failed = RunFailed(
-            cause=self.run.seq, code=step.code, resumable=step.resumable, message=step.message
+    def _fail(self, step: Fail) -> None:
+        self._add(
+            RunFailed(
+                cause=self.run.seq, code=step.code, resumable=step.resumable, message=step.message
+            )
         )
-        await self._append([failed])
 
     # --- decide ---------------------------------------------------------------------------
 
     async def _decide(self, calls: Sequence[ToolCall]) -> None:
-        decided = [await self._with_preview(call, self._revise(call)) for call in calls]
-        await self._append(decided)
+        revised = [(call, self._revise(call)) for call in calls]
+        if any(self._previews(decided) for _, decided in revised):
+            await self._save()  # what Claude replied is paid for, and a preview may take long
+        self._add(*[await self._with_preview(call, decided) for call, decided in revised])
 
     def _revise(self, call: ToolCall) -> CallDecided:
         return revise(
@@ -247,24 +282,29 @@ class Carry:
         )
 
     async def _with_preview(self, call: ToolCall, decided: CallDecided) -> CallDecided:
-        tool = self._around.tools.get(call.tool)
-        if decided.verdict != "hold" or tool is None:
+        if not self._previews(decided):
             return decided
         shown = replace(call, arguments=decided.arguments)
-        said = await preview(shown, tool, call_for(self.run, shown))
+        said = await preview(shown, self._tool(call), call_for(self.run, shown))
         return decided.model_copy(update={"preview": said})
+
+    def _previews(self, decided: CallDecided) -> bool:
+        tool = self._around.tools.get(decided.tool)
+        return decided.verdict == "hold" and tool is not None and tool.preview is not None
 
     # --- execute --------------------------------------------------------------------------
 
     async def _execute(self, calls: Sequence[ToolCall]) -> None:
         if changed := await self._changed(calls):
-            await self._append(changed)
+            self._add(*changed)
             return
+        before = self._draft
         try:
             await self._start(calls)
         except Expired:
             late = [call for call in calls if _is_late(call, self._store.clock())]
-            await self._append([_expired(call) for call in late])
+            self._draft = before
+            self._add(*[_expired(call) for call in late])
 
     async def _changed(self, calls: Sequence[ToolCall]) -> list[AnyEvent]:
         """New revisions of the calls whose decision or approvals no longer hold."""
@@ -304,7 +344,8 @@ class Carry:
             )
             for call in calls
         ]
-        await self._append(begun, not_after=_first_expiry(calls))
+        self._add(*begun)
+        await self._save(not_after=_first_expiry(calls))
         running = {
             asyncio.ensure_future(self._attempt(call))
             for call in self.run.calls
@@ -313,7 +354,10 @@ class Carry:
         try:
             while running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                await self._record([event for task in done for event in task.result()])
+                self._add(*[event for task in done for event in task.result()])
+                if running:  # the last results share the commit of what follows at once
+                    with suppress(Conflict, CarriedElsewhere):
+                        await self._save()
         finally:
             for task in running:
                 task.cancel()
@@ -363,7 +407,7 @@ class Carry:
             await self._start(again)
             return
         for call in calls:
-            await self._record(await self._orphaned(call))
+            self._add(*await self._orphaned(call))
 
     def _may_run_again(self, call: ToolCall) -> bool:
         tool = self._around.tools.get(call.tool)

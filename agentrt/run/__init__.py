@@ -3,13 +3,14 @@
 from agentrt.run.evolve import evolve, fold
 from agentrt.run.state import Approval, Run, RunStatus, ToolCall
 from agentrt.run.steps import AskClaude, Decide, Execute, Fail, Finish, Recover, Step, next_step
-from agentrt.run.why import Why, explain
+from agentrt.run.why import Fact, Why, explain, tell
 
 __all__ = [
     "Approval",
     "AskClaude",
     "Decide",
     "Execute",
+    "Fact",
     "Fail",
     "Finish",
     "Recover",
@@ -22,4 +23,5 @@ __all__ = [
     "explain",
     "fold",
     "next_step",
+    "tell",
 ]

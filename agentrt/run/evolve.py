@@ -31,9 +31,21 @@ from agentrt.events import (
     RunStarted,
     Usage,
 )
-from agentrt.run.state import Approval, Definition, Run, RunStatus, ToolCall, Trail, call_id
+from agentrt.run.state import (
+    Approval,
+    CallStatus,
+    Definition,
+    Run,
+    RunStatus,
+    ToolCall,
+    Trail,
+    call_id,
+)
 
 __all__ = ["evolve", "fold"]
+
+UNDER_DECISION: frozenset[CallStatus] = frozenset({"requested", "allowed", "held", "approved"})
+"""A call in one of these has not begun, and can be decided again."""
 
 
 def fold(records: Iterable[Record], *, run: Run | None = None) -> Run:
@@ -111,19 +123,22 @@ def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
     calls = tuple(
         _call_after(call, event, record) if call.id == event.call else call for call in run.calls
     )
-    return _close_turn(replace(run, calls=calls))
+    after = replace(run, calls=calls)
+    return _without_open_calls(after) if run.over else _close_turn(after)
 
 
 def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
+    if call.resolved and not isinstance(event, CallFinished):
+        return call  # only the function's own word, however late, changes an answer
     match event:
         case CallDecided():
             return _decided(call, event, record)
         case CallApproved():
             return _approved(call, event, record)
         case CallRejected():
-            return _refused(call, "rejected", event.reason, by=event.by, at=record.at)
+            return _turned_down(call, "rejected", event.reason, by=event.by, at=record.at)
         case CallExpired():
-            return _refused(call, "expired", "", by="", at=record.at)
+            return _turned_down(call, "expired", "", by="", at=record.at)
         case CallStarted():
             return _call_started(call, event, record)
         case CallFinished():
@@ -221,7 +236,7 @@ def _asked(run: Run, event: ClaudeAsked) -> Run:
 
 
 def _replied(run: Run, event: ClaudeReplied, record: Record) -> Run:
-    blocks: list[dict[str, Any]] = from_json(event.blocks)
+    blocks = _blocks(event)
     calls = _requested(run, event, blocks, record)
     return replace(
         run,
@@ -238,6 +253,12 @@ def _replied(run: Run, event: ClaudeReplied, record: Record) -> Run:
         cost_usd=run.cost_usd + Decimal(event.cost_usd or 0),
         cost_unknown=run.cost_unknown or event.cost_usd is None,
     )
+
+
+def _blocks(event: ClaudeReplied) -> list[dict[str, Any]]:
+    """The content blocks; none when they were forgotten."""
+    blocks = from_json(event.blocks)
+    return blocks if isinstance(blocks, list) else []
 
 
 def _requested(
@@ -285,6 +306,8 @@ def _added(before: Usage, more: Usage) -> Usage:
 
 
 def _decided(call: ToolCall, event: CallDecided, record: Record) -> ToolCall:
+    if call.status not in UNDER_DECISION:
+        return call  # what was started is not decided anew before somebody settles it
     decided = replace(
         call,
         revision=event.revision,
@@ -321,6 +344,8 @@ def _weighed(call: ToolCall) -> ToolCall:
 
 
 def _approved(call: ToolCall, event: CallApproved, record: Record) -> ToolCall:
+    if call.status != "held":
+        return call  # nobody was asked: a yes from elsewhere makes nothing run
     approval = Approval(
         seq=record.seq,
         at=record.at,
@@ -328,6 +353,7 @@ def _approved(call: ToolCall, event: CallApproved, record: Record) -> ToolCall:
         key=event.key,
         reason=event.reason,
         statement=event.statement,
+        statement_digest=event.statement_digest,
         signature=event.signature,
     )
     return _weighed(replace(call, approvals=(*call.approvals, approval)))
@@ -344,13 +370,12 @@ def _call_started(call: ToolCall, event: CallStarted, record: Record) -> ToolCal
         started_seq=record.seq,
         started_at=record.at,
         deadline_at=event.deadline_at,
+        used=(*call.used, *(approval.statement_digest for approval in call.approvals)),
     )
 
 
 def _settled(call: ToolCall, event: CallSettled, record: Record) -> ToolCall:
     """What happened is finished; what did not is decided anew and needs a fresh approval."""
-    if call.status == "finished":
-        return call  # the function itself reported later than the doubt: its word stands
     if event.happened:
         done = _finished(call, event.result or event.reason, is_error=False, at=record.at)
         return replace(done, closed_by=event.by or "")
@@ -359,6 +384,12 @@ def _settled(call: ToolCall, event: CallSettled, record: Record) -> ToolCall:
 
 def _finished(call: ToolCall, result: str, *, is_error: bool, at: int) -> ToolCall:
     return replace(call, status="finished", result=result, is_error=is_error, finished_at=at)
+
+
+def _turned_down(call: ToolCall, status: Any, reason: str, *, by: str, at: int) -> ToolCall:
+    if call.status not in ("held", "approved"):
+        return call
+    return _refused(call, status, reason, by=by, at=at)
 
 
 def _refused(call: ToolCall, status: Any, reason: str, *, by: str, at: int) -> ToolCall:

@@ -56,15 +56,17 @@ class Trail(Generic[T]):
 
     __slots__ = ("_items", "_length")
 
-    def __init__(self, items: list[T] | None = None) -> None:
+    def __init__(self, items: list[T] | None = None, *, length: int | None = None) -> None:
         self._items: list[T] = items if items is not None else []
-        self._length = len(self._items)
+        self._length = len(self._items) if length is None else length
 
     def plus(self, item: T) -> Trail[T]:
         """This trail with `item` at its end."""
         items = self._items if len(self._items) == self._length else self._items[: self._length]
         items.append(item)
-        return Trail(items)
+        if items[self._length] is not item:  # another thread extended the same trail first
+            items = [*items[: self._length], item]
+        return Trail(items, length=self._length + 1)
 
     def since(self, start: int) -> list[T]:
         """The items from `start` on."""
@@ -104,6 +106,7 @@ class Approval:
     key: str
     reason: str
     statement: bytes
+    statement_digest: str
     signature: str
 
 
@@ -142,6 +145,8 @@ class ToolCall:
     decided_seq: int = 0
     decided_at: int = 0
     approvals: tuple[Approval, ...] = ()
+    used: tuple[str, ...] = ()
+    """Digests of the statements that its attempts used up: none is good for another."""
     attempt: int = 0
     key: str = ""
     process: str = ""

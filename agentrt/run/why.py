@@ -34,7 +34,7 @@ from agentrt.events import (
 from agentrt.run.evolve import evolve
 from agentrt.run.state import Run, ToolCall, moment
 
-__all__ = ["Fact", "Why", "explain"]
+__all__ = ["Fact", "Why", "explain", "tell"]
 
 TEXT_MAX = 2_000
 """Characters of one recorded text that the story repeats; the record holds the rest."""
@@ -105,6 +105,12 @@ def explain(records: Sequence[Record], call: str) -> Why:
     )
 
 
+def tell(records: Sequence[Record]) -> tuple[Fact, ...]:
+    """Every record of a run as a fact, in the order given. The texts are not escaped."""
+    by_seq = {record.seq: record for record in records}
+    return tuple(_fact(record, by_seq, None) for record in records)
+
+
 def _standing(records: Sequence[Record], id: str) -> tuple[Run, ToolCall]:
     run = Run(records[0].run)
     for record in records:
@@ -157,12 +163,14 @@ def _fact_data(fact: Fact) -> dict[str, Any]:
     }
 
 
-def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall) -> Fact:
+def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall | None) -> Fact:
     text, details = _story(record.event, by_seq, call)
     return Fact(record.seq, record.at, record.event.type, text, tuple(details))
 
 
-def _story(event: AnyEvent, by_seq: Mapping[int, Record], call: ToolCall) -> tuple[str, list[str]]:
+def _story(
+    event: AnyEvent, by_seq: Mapping[int, Record], call: ToolCall | None
+) -> tuple[str, list[str]]:
     match event:
         case RunStarted():
             return _started(event)
@@ -236,19 +244,23 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
     ]
 
 
-def _replied(event: ClaudeReplied, call: ToolCall) -> tuple[str, list[str]]:
+def _replied(event: ClaudeReplied, call: ToolCall | None) -> tuple[str, list[str]]:
     said = f"{event.model} replied ({event.stop_reason}, {event.message_id})"
-    return said, [_block_line(block, call) for block in from_json(event.blocks)]
+    blocks = from_json(event.blocks)
+    if not isinstance(blocks, list):
+        return said, ["what it said was forgotten"]
+    return said, [_block_line(block, call) for block in blocks]
 
 
-def _block_line(block: Mapping[str, Any], call: ToolCall) -> str:
+def _block_line(block: Mapping[str, Any], call: ToolCall | None) -> str:
     match block["type"]:
         case "text":
             return f'said: "{_cut(block["text"])}"'
         case "thinking":
             return f'thought: "{_cut(block["thinking"])}"' if block["thinking"] else "thought"
         case "tool_use":
-            mark = "asked for this call" if block["id"] == call.tool_use_id else "asked for"
+            this = call is not None and block["id"] == call.tool_use_id
+            mark = "asked for this call" if this else "asked for"
             return f"{mark}: {block['name']} {_json(block['input'])}"
         case other:
             return f"sent a block of type {other}"

@@ -1,6 +1,6 @@
 """Where the shop is: its database, its mail server, and the mailbox of what went out.
 
-The database and the mailbox are beside this folder unless SHOP_DATABASE and SHOP_MAILBOX say
+Database and mailbox lie beside this folder unless SHOP_DATABASE and SHOP_MAILBOX say
 otherwise; the mail server is SHOP_SMTP, as in `mail.example.com:25`.
 """
 
@@ -21,21 +21,36 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def mailbox_folder() -> Path:
-    """The Maildir into which the mail server puts what it took."""
+    """The Maildir that holds every mail our server took."""
     return Path(os.environ.get("SHOP_MAILBOX") or PROJECT / "mailbox")
 
 
 def mail_server() -> tuple[str, int]:
     """Host and port."""
-    host, _, port = os.environ.get("SHOP_SMTP", "127.0.0.1:1025").rpartition(":")
+    host, _, port = (os.environ.get("SHOP_SMTP") or "127.0.0.1:1025").rpartition(":")
     return host, int(port)
 
 
-def reading() -> "_Transaction":
-    """The database for this block, as it is at its beginning; nothing can be written."""
-    return _transaction("BEGIN", mode="ro")
+@contextmanager
+def reading() -> Iterator[sqlite3.Connection]:
+    """The database as it is at the beginning of the block; nothing can be written."""
+    with closing(_connected(mode="ro")) as connection:
+        connection.execute("BEGIN")
+        yield connection
 
 
-def writing() -> "_Transaction":
-    """The database for this block, alone; all that it wrote is kept, or nothing on an error."""
-    return _transaction("BEGIN IMMEDIATE", mode="rw")
+@contextmanager
+def writing() -> Iterator[sqlite3.Connection]:
+    """The database for this block alone; an error in it leaves everything as it was."""
+    with closing(_connected(mode="rw")) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def _connected(*, mode: str) -> sqlite3.Connection:
+    database = Path(os.environ.get("SHOP_DATABASE") or PROJECT / "shop.db").absolute()
+    connection = sqlite3.connect(f"{database.as_uri()}?mode={mode}", uri=True, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    return connection

@@ -1,0 +1,265 @@
+"""A project: a folder with agentrt.toml, and the parts that it names, made when they are needed.
+
+Only the command line reads this file and the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from agentrt.errors import NotFound, ProjectError
+
+# Read by every command, so what is heavy is loaded by the part that needs it.
+if TYPE_CHECKING:
+    from agentrt.agent import Agent
+    from agentrt.audit import AuditStore
+    from agentrt.policy import Policy, Reviewers
+    from agentrt.tools import Tool, Tools
+
+__all__ = ["AGENT_KEYS", "CHOICES", "FILE_NAME", "PROJECT_KEYS", "Project", "key_path"]
+
+FILE_NAME = "agentrt.toml"
+
+PROJECT_KEYS: Mapping[str, tuple[type, ...]] = {
+    "environment": (str,),
+    "store": (str,),
+    "policies": (str,),
+    "tools": (str,),
+    "installed_tools": (bool,),
+}
+
+AGENT_KEYS: Mapping[str, tuple[type, ...]] = {
+    "model": (str,),
+    "instructions": (str,),
+    "instructions_file": (str,),
+    "tools": (list,),
+    "tokens_max": (int,),
+    "turns_max": (int,),
+    "deadline_s": (int, float),
+    "effort": (str,),
+    "thinking": (dict,),
+    "cache": (str,),
+}
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "effort": ("low", "medium", "high", "xhigh", "max"),
+    "cache": ("5m", "1h"),
+}
+
+_TYPE_WORDS = {
+    str: "text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: 'a list such as ["get_time", "read_*"]',
+    dict: "a table",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """What agentrt.toml says. The parts are made when they are first asked for."""
+
+    file: Path
+    environment: str
+    store_path: Path
+    policies: Path
+    tools_folder: Path
+    installed_tools: bool
+    agent_tables: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def find(cls, start: Path) -> Self:
+        """The project that `start` is in. Raises ProjectError when there is none, or a bad one."""
+        here = start.resolve()
+        for folder in (here, *here.parents):
+            if (folder / FILE_NAME).is_file():
+                return cls.load(folder / FILE_NAME)
+        raise ProjectError(
+            f"There is no {FILE_NAME} in {here} or above it. `agentrt init` makes a project; "
+            "`agentrt -C FOLDER` names one."
+        )
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """The project of this file. Raises ProjectError with the place of the mistake."""
+        data = _read(file)
+        _check_keys(file, "", data, {"project": (dict,), "agents": (dict,)})
+        project, agents = data.get("project", {}), data.get("agents", {})
+        _check_keys(file, "project", project, PROJECT_KEYS)
+        for name, table in agents.items():
+            _check_agent(file, name, table)
+        return cls(
+            file=file,
+            environment=project.get("environment", "development"),
+            store_path=file.parent / project.get("store", "agentrt.db"),
+            policies=file.parent / project.get("policies", "policies"),
+            tools_folder=file.parent / project.get("tools", "tools"),
+            installed_tools=project.get("installed_tools", True),
+            agent_tables=agents,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where agentrt.toml is."""
+        return self.file.parent
+
+    @property
+    def reviewers_file(self) -> Path:
+        """Who may approve."""
+        return self.policies / "reviewers.yaml"
+
+    @cached_property
+    def tools(self) -> Tools:
+        """The tools of the project and, if it wants them, of installed packages."""
+        from agentrt.tools import discover
+
+        folder = self.tools_folder if self.tools_folder.is_dir() else None
+        return discover(folder, entry_points=self.installed_tools)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy, checked against the tools. Raises PolicyError."""
+        from agentrt.policy import Policy
+
+        return Policy.load(self.policies, self.tools.values())
+
+    @cached_property
+    def reviewers(self) -> Reviewers:
+        """Who may approve, read without loading a tool. Raises PolicyError."""
+        from agentrt.policy import REVIEWERS_FILE, Policy, Reviewers
+
+        if not self.reviewers_file.is_file():
+            return Reviewers()
+        text = self.reviewers_file.read_text(encoding="utf-8")
+        return Policy.parse({REVIEWERS_FILE: text}).reviewers
+
+    @cached_property
+    def agents(self) -> Mapping[str, Agent]:
+        """Every agent by name. Raises ProjectError or ModelRefused."""
+        return {name: self._agent(name) for name in self.agent_tables}
+
+    def agent(self, name: str | None) -> Agent:
+        """The agent of this name; None means the only one. Raises NotFound or ProjectError."""
+        if name is None:
+            if len(self.agent_tables) != 1:
+                raise ProjectError(f"Which agent? Say --agent NAME; there are: {self._names()}.")
+            name = next(iter(self.agent_tables))
+        if name not in self.agent_tables:
+            near = _nearest(name, self.agent_tables)
+            raise NotFound(f"{self.file} has no agent {name!r}{near}. It has: {self._names()}.")
+        return self._agent(name)
+
+    def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
+        """The audit store. Raises StoreUnavailable and other StoreErrors."""
+        from agentrt.audit import AuditStore
+
+        return AuditStore(self.store_path, create=create, read_only=read_only)
+
+    def _names(self) -> str:
+        return ", ".join(self.agent_tables) or "none"
+
+    def _agent(self, name: str) -> Agent:
+        from agentrt.agent import Agent
+
+        table = dict(self.agent_tables[name])
+        patterns = table.pop("tools", [])
+        instructions = self._instructions(name, table)
+        chosen = self._chosen_tools(name, patterns)
+        return Agent(name=name, instructions=instructions, tools=chosen, **table)
+
+    def _instructions(self, name: str, table: dict[str, Any]) -> str:
+        text: str = table.pop("instructions", "")
+        file = table.pop("instructions_file", None)
+        if file is None:
+            return text
+        try:
+            return (self.folder / file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            place = f"{self.file}: [agents.{name}] instructions_file"
+            raise ProjectError(f"{place}: {file} cannot be read: {error}") from error
+
+    def _chosen_tools(self, name: str, patterns: list[str]) -> list[Tool[..., Any]]:
+        chosen = {}
+        for pattern in patterns:
+            found = [tool for tool in self.tools.values() if fnmatchcase(tool.name, pattern)]
+            if not found:
+                raise ProjectError(
+                    f"{self.file}: [agents.{name}] tools: no tool is called {pattern!r}"
+                    f"{_nearest(pattern, self.tools)}. `agentrt tools list` shows them."
+                )
+            chosen |= {tool.name: tool for tool in found}
+        return list(chosen.values())
+
+
+def key_path(given: Path | None = None) -> Path:
+    """The reviewer's key: what is given, `$AGENTRT_KEY`, or the user's own in the config folder."""
+    if given is not None:
+        return given
+    if named := os.environ.get("AGENTRT_KEY"):
+        return Path(named).expanduser()
+    config = os.environ.get("XDG_CONFIG_HOME")
+    folder = Path(config) if config else Path.home() / ".config"
+    return folder / "agentrt" / "reviewer_ed25519"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProjectError(f"{file}:{_place(error)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{file} cannot be read: {error}") from error
+
+
+def _place(error: tomllib.TOMLDecodeError) -> str:
+    """`line:column: what`, from a message that ends in `(at line 3, column 7)`."""
+    import re
+
+    found = re.fullmatch(r"(?s)(.*) \(at line (\d+), column (\d+)\)", str(error))
+    return f"{found[2]}:{found[3]}: {found[1]}" if found else f" {error}"
+
+
+def _check_agent(file: Path, name: str, table: Any) -> None:
+    if not isinstance(table, dict):
+        raise ProjectError(f"{file}: agents.{name} must be a table: write [agents.{name}].")
+    where = f"agents.{name}"
+    _check_keys(file, where, table, AGENT_KEYS)
+    if "model" not in table:
+        raise ProjectError(f'{file}: [{where}] has no model: write model = "claude-sonnet-5-5".')
+    if {"instructions", "instructions_file"} <= table.keys():
+        raise ProjectError(f"{file}: [{where}] has instructions and instructions_file: keep one.")
+    if not all(isinstance(tool, str) for tool in table.get("tools", [])):
+        raise ProjectError(f"{file}: [{where}] tools must be {_TYPE_WORDS[list]}.")
+    for key, choices in CHOICES.items():
+        if key in table and table[key] not in choices:
+            raise ProjectError(
+                f"{file}: [{where}] {key} is {table[key]!r}, not one of {', '.join(choices)}."
+            )
+
+
+def _check_keys(
+    file: Path, where: str, table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]]
+) -> None:
+    for key, value in table.items():
+        place = f"[{where}] " if where else ""
+        if key not in known:
+            near = _nearest(key, known)
+            raise ProjectError(f"{file}: {place}unknown key {key!r}{near}.")
+        # type() and not isinstance: in Python, true is a whole number.
+        if type(value) not in known[key]:
+            wanted = _TYPE_WORDS[known[key][-1]]
+            raise ProjectError(f"{file}: {place}{key} must be {wanted}.")
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    near = get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,194 @@
+"""`agentrt run`: an agent carried from a prompt to its output, told as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from agentrt.agent import Agent
+from agentrt.approvals import KeyFile
+from agentrt.claude import Claude, TextDelta
+from agentrt.claude.reply import ThinkingDelta
+from agentrt.cli.exits import Exit
+from agentrt.cli.output import at_terminal, json_line, narrate
+from agentrt.cli.project import Project, key_path
+from agentrt.cli.telling import Teller, summary, text_of
+from agentrt.events import AnyEvent, CallDecided, ClaudeReplied, RunStarted
+from agentrt.loop import Item
+from agentrt.run import Run
+from agentrt.runtime import Runtime
+from agentrt.visible import visible
+
+__all__ = ["Narrator", "exit_of", "open_runtime", "run", "simulated_option"]
+
+OnHold = Literal["wait", "exit", "reject"]
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_LIMITS = frozenset({"turn_limit", "deadline", "max_tokens", "context_window"})
+"""Failures that say a limit was reached."""
+
+simulated_option = click.option(
+    "--simulated",
+    "script",
+    metavar="SCRIPT",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Let a scripted Claude answer: no key, no cost. The run is labelled simulated.",
+)
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = re.fullmatch(r"([1-9][0-9]*)([smhd])", str(value))
+        if found is None:
+            self.fail(f"'{value}' is not a time such as 90s, 10m or 2h.", param, ctx)
+        return int(found[1]) * _UNITS_S[found[2]]
+
+
+@click.command
+@click.argument("prompt")
+@click.option("--agent", "agent_name", metavar="NAME", help="Which agent, if there are several.")
+@click.option("--user", metavar="NAME", help="On whose behalf it runs.")
+@simulated_option
+@click.option(
+    "--on-hold",
+    type=click.Choice(["wait", "exit", "reject"]),
+    help="When a call is held: wait for a person (default at a terminal), exit with 8 "
+    "(default elsewhere), or reject it with your key.",
+)
+@click.option("--wait", "wait_s", type=_Duration(), metavar="TIME", help="Wait at most so long.")
+@click.option("--key", type=click.Path(path_type=Path), help="The key that --on-hold reject uses.")
+@click.option("--detach", is_flag=True, help="Print the run's id and carry it on in background.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each event.")
+@click.pass_obj
+def run(
+    folder: Path,
+    prompt: str,
+    agent_name: str | None,
+    user: str | None,
+    script: Path | None,
+    on_hold: OnHold | None,
+    wait_s: float | None,
+    key: Path | None,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Run an agent on PROMPT; `-` reads it from stdin.
+
+    Claude's text goes to stdout, what happens to stderr. ^C lets go of the run: it stays on
+    disk, and `agentrt runs resume` carries it on.
+
+    \b
+    Example:
+      agentrt run "Order 4417 was charged twice" --agent desk
+      agentrt run - --simulated script.yaml --on-hold exit < prompt.txt
+    """
+    project = Project.find(folder)
+    agent = project.agent(agent_name)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    _warn_without_reviewers(project)
+    if detach:
+        _detach(project, agent, text, user=user, script=script)
+        return
+    plan = _Plan(
+        on_hold=on_hold or ("wait" if at_terminal() else "exit"),
+        wait_s=wait_s,
+        key=KeyFile(key_path(key)),
+    )
+    narrator = Narrator(as_json=as_json)
+    try:
+        ended = asyncio.run(_carry(project, agent, text, user, script, plan, narrator))
+    except KeyboardInterrupt:
+        narrator.let_go(script)
+        raise
+    narrator.close(ended, script)
+    rejected = plan.on_hold == "reject" and bool(plan.turned_down)
+    sys.exit(Exit.REJECTED if rejected and ended.status == "finished" else exit_of(ended))
+
+
+@dataclass
+class _Plan:
+    """What to do when a call is held, and what was done."""
+
+    on_hold: OnHold
+    wait_s: float | None
+    key: KeyFile
+    turned_down: list[str] = field(default_factory=list)
+
+
+async def _carry(
+    project: Project,
+    agent: Agent,
+    prompt: str,
+    user: str | None,
+    script: Path | None,
+    plan: _Plan,
+    narrator: Narrator,
+) -> Run:
+    async with open_runtime(project, script) as runtime:
+        waits = plan.on_hold != "exit"
+        items = runtime.stream(agent, prompt, user=user, wait=waits)
+        try:
+            await _follow(runtime, items, plan, narrator)
+        except TimeoutError:
+            narrate(f"nobody decided within {plan.wait_s:.0f} s")
+        return await asyncio.to_thread(runtime.store.load, narrator.run)
+
+
+async def _follow(
+    runtime: Runtime, items: AsyncIterator[Item], plan: _Plan, narrator: Narrator
+) -> None:
+    """Tell each item, and see to held calls as planned. Raises TimeoutError when `wait_s` is up."""
+    async with asyncio.timeout(None) as patience, aclosing(items):  # type: ignore[type-var]
+        async for item in items:
+            narrator.show(item)
+            held = isinstance(item, CallDecided) and item.verdict == "hold" and not item.editor
+            if held and plan.on_hold == "reject":
+                await _turn_down(runtime, item.call, plan)
+            elif held and plan.wait_s is not None and plan.on_hold == "wait":
+                patience.reschedule(asyncio.get_running_loop().time() + plan.wait_s)
+            elif isinstance(item, ClaudeReplied):  # every held call of the turn was decided
+                patience.reschedule(None)
+
+
+async def _turn_down(runtime: Runtime, call: str, plan: _Plan) -> None:
+    reason = "Nobody is there to decide: the run was started with --on-hold reject."
+    await runtime.approvals.reject(call, signer=plan.key, reason=reason)
+    plan.turned_down.append(call)
+
+
+@asynccontextmanager
+async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[Runtime]:
+    """A runtime of the project; with a script, one whose Claude is simulated."""
+    async with AsyncExitStack() as stack:
+        claude = Claude()if script is None else None
+        if script is not None:
+            from agentrt.testing import Script, ScriptedClaude
+
+            server = stack.enter_context(ScriptedClaude(Script.load(script)))
+            claude = Claude.scripted(server.url)
+        assert claude is not None
+        stack.push_async_callback(claude.close)
+        runtime = Runtime(
+            store=project.store_path,
+            policy=project.policy,
+            agents=project.agents.values(),
+            tools=project.tools.values(),
+            claude=claude,
+            environment=project.environment,
+            service="agentrt run",
+        )
+        yield await stack.enter_async_context(runtime)
