@@ -109,9 +109,9 @@ class Usage(_Value):
 class Attempt(_Value):
     """One HTTP attempt of a request; the SDK may make several."""
 
-    status: int | None
-    """None when no answer came."""
     duration_ms: int
+    status: int | None = None
+    """None when no answer came."""
     request_id: str | None = None
 
 
@@ -149,7 +149,7 @@ class Event(BaseModel):
         }
 
     def header(self) -> dict[str, Any]:
-        """The plain fields that have a value, as JSON data."""
+        """The plain fields that have a value, as JSON data; what may be None defaults to it."""
         return self.model_dump(mode="json", exclude=set(self.storage), exclude_none=True)
 
     def parts(self) -> dict[str, bytes]:
@@ -274,7 +274,7 @@ class ClaudeReplied(Event):
     type: Literal["claude.replied"] = "claude.replied"
     turn: int
     message_id: str
-    request_id: str | None
+    request_id: str | None = None
     model: str
     stop_reason: str
     refusal: str | None = None

@@ -167,7 +167,8 @@ class Runtime:
             now = await self.store.append(now, [resumed])
         if run not in self._tasks:
             await self.store.claim(run)
-            self._carry(now)
+            if run not in self._tasks:  # the ticker may have taken it up in the meantime
+                self._carry(now)
         return await self._until_still(run, wait=wait)
 
     async def cancel(self, run: str, *, by: str, reason: str) -> Run:

@@ -58,7 +58,9 @@ class ApprovalQueue:
     def held(self) -> list[CallRow]:
         """Calls that wait for a reviewer: the riskiest first, then what expires first."""
         rows = self._store.calls(status=("held",))
-        return sorted(rows, key=lambda row: (-_rank(row.severity), row.expires_at or math.inf, row.id))
+        return sorted(
+            rows, key=lambda row: (-_rank(row.severity), row.expires_at or math.inf, row.id)
+        )
 
     def in_doubt(self) -> list[CallRow]:
         """Calls of which nobody knows whether they happened."""

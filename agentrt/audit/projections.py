@@ -15,7 +15,7 @@ from agentrt.events import (
 )
 from agentrt.run import Run, ToolCall
 
-__all__ = ["PROJECTIONS", "Row", "project"]
+__all__ = ["PROJECTIONS", "Row", "project", "record_rows"]
 
 PROJECTIONS = (RunRow, CallRow, ModelCallRow, ApprovalRow)
 
@@ -36,8 +36,13 @@ def project(before: Run, after: Run, records: Sequence[Record]) -> Iterator[tupl
         if known.get(call.id) is not call:
             yield CallRow, _call_row(after, call)
     for record in records:
-        yield from _request_rows(after, record)
-        yield from _approval_rows(record)
+        yield from record_rows(after, record)
+
+
+def record_rows(run: Run, record: Record) -> Iterator[tuple[type, Row]]:
+    """The rows that one record makes by itself; no later record changes them."""
+    yield from _request_rows(run, record)
+    yield from _approval_rows(record)
 
 
 def _run_row(run: Run) -> Row:

@@ -1,7 +1,7 @@
 """A record as bytes: canonical header, hash, commitments; and back.
 
-The header is RFC 8785 JSON: it holds only objects, lists, strings, booleans, null and
-integers below 2**53, for which sorted compact JSON is the canonical form. The hash is an
+The header is RFC 8785 JSON: it holds only objects with ASCII names, lists, strings, booleans,
+null and integers below 2**53, for which sorted compact JSON is the canonical form. The hash is an
 RFC 6962 leaf hash, `SHA-256(0x00 || header)`, so that records can be leaves of a Merkle tree.
 """
 

@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, cast, func, select
+from sqlmodel import SQLModel
 
-from agentrt.audit.projections import project
+from agentrt.audit.projections import project, record_rows
 from agentrt.audit.records import commitment, read_record, record_hash
-from agentrt.audit.tables import CallRow, ContentRow, EventRow, RunRow, SharedRow, columns
+from agentrt.audit.tables import (
+    ApprovalRow,
+    CallRow,
+    ContentRow,
+    EventRow,
+    ModelCallRow,
+    RunRow,
+    SharedRow,
+    columns,
+)
 from agentrt.errors import StoreCorrupt
+from agentrt.events import Record
 from agentrt.run import Run, evolve
 
 __all__ = ["Finding", "Verification", "verify"]
@@ -70,11 +82,20 @@ class _Stored:
     parts: Mapping[str, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def data(self) -> dict[str, Any] | None:
+        """The header, if it has the shape of one."""
         try:
             data = json.loads(self.header)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-        return data if isinstance(data, dict) and "run" in data and "seq" in data else None
+        return data if isinstance(data, dict) and _has_shape(data) else None
+
+
+def _has_shape(data: Mapping[str, Any]) -> bool:
+    kinds = {"run": str, "seq": int, "parts": dict, "shared": dict}
+    if not all(isinstance(data.get(name), kind) for name, kind in kinds.items()):
+        return False
+    digests = (*data["parts"].values(), *data["shared"].values())
+    return data["seq"] > 0 and all(isinstance(digest, str) for digest in digests)
 
 
 def verify(
@@ -82,13 +103,15 @@ def verify(
 ) -> Verification:
     """Check every record of the store, or of one run, and what hangs on them."""
     check = _Check(connection)
+    if run is None:
+        check.file()
     for page in _pages(connection, run):
         for stored in page:
             check.record(stored)
         progress(check.result.records)
     check.projections(run)
     if run is None:
-        check.content_without_record()
+        check.rows_without_record()
     return check.result
 
 
@@ -100,8 +123,15 @@ class _Check:
         self._connection = connection
         self._runs: dict[str, Run] = {}
         self._broken: set[str] = set()
-        self._parts_seen = 0
+        self._seen: Counter[type[SQLModel]] = Counter()
+        """Rows that a record speaks of, by table."""
         self._shared_ok: dict[str, bool] = {}
+
+    def file(self) -> None:
+        """Let SQLite compare its indexes with its tables: reads go through them."""
+        for line in self._connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars():
+            if line != "ok":
+                self._find("the store", None, f"the file is damaged: {line}")
 
     def record(self, stored: _Stored) -> None:
         self.result.records += 1
@@ -109,11 +139,20 @@ class _Check:
         if data is None:
             self._find("the store", None, f"the record at position {stored.pos} is not readable")
             return
-        name, seq = str(data["run"]), data["seq"]
+        name, seq = data["run"], data["seq"]
         before = self._runs.get(name) or Run(name)
         for what in self._wrong_with(stored, data, before):
             self._find(name, seq, what)
-        self._runs[name] = self._after(before, stored, data)
+        try:
+            record = self._read(stored, data)
+            self._runs[name] = after = evolve(before, record)
+        except (StoreCorrupt, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._broken.add(name)
+            self._runs[name] = Run(name, seq=seq, head=stored.hash)
+            self._find(name, seq, f"what it says cannot be read ({type(error).__name__})")
+        else:
+            for what in self._wrong_rows(after, record):
+                self._find(name, seq, what)
 
     def _wrong_with(self, stored: _Stored, data: Mapping[str, Any], before: Run) -> Iterator[str]:
         if record_hash(stored.header) != stored.hash:
@@ -122,11 +161,11 @@ class _Check:
             yield f"it stands after record {before.seq}: records are missing, swapped or repeated"
         elif data.get("prev") != before.head.hex():
             yield "it does not name the hash of the record before it"
-        yield from self._wrong_content(stored, data.get("parts", {}))
-        yield from self._wrong_shared(data.get("shared", {}))
+        yield from self._wrong_content(stored, data["parts"])
+        yield from self._wrong_shared(data["shared"])
 
     def _wrong_content(self, stored: _Stored, promised: Mapping[str, str]) -> Iterator[str]:
-        self._parts_seen += len(stored.parts)
+        self._seen[ContentRow] += len(stored.parts)
         for name, expected in promised.items():
             part = stored.parts.get(name)
             if part is None:
@@ -140,22 +179,28 @@ class _Check:
         for name, digest in promised.items():
             if digest not in self._shared_ok:
                 query = select(_shared.body).where(_shared.digest == digest)
-                body = self._connection.execute(query).scalar()
-                intact = body is not None and hashlib.sha256(body).hexdigest() == digest
-                self._shared_ok[digest] = intact
+                body = _bytes(self._connection.execute(query).scalar())
+                self._shared_ok[digest] = hashlib.sha256(body).hexdigest() == digest
             if not self._shared_ok[digest]:
                 yield f"its text {name!r} was changed or is gone"
 
-    def _after(self, before: Run, stored: _Stored, data: Mapping[str, Any]) -> Run:
-        """The run with this record, so that the next one and the projections can be compared."""
-        try:
-            shared = self._bodies(data["shared"].values())
-            bodies = {name: body for name, (_, body) in stored.parts.items()}
-            return evolve(before, read_record(stored.header, stored.hash, bodies, shared))
-        except (StoreCorrupt, ValueError, KeyError, TypeError, AttributeError):
-            self._broken.add(before.id)
-            seq = data["seq"] if isinstance(data["seq"], int) else before.seq + 1
-            return Run(before.id, seq=seq, head=stored.hash)
+    def _read(self, stored: _Stored, data: Mapping[str, Any]) -> Record:
+        shared = self._bodies(data["shared"].values())
+        bodies = {name: body for name, (_, body) in stored.parts.items()}
+        return read_record(stored.header, stored.hash, bodies, shared)
+
+    def _wrong_rows(self, run: Run, record: Record) -> Iterator[str]:
+        """Compare the rows that this record made by itself."""
+        for table, expected in record_rows(run, record):
+            self._seen[table] += 1
+            where = f"the list {table.__tablename__!r}"
+            at = columns(table)
+            query = select(at).where(at.run == record.run, at.seq == record.seq)
+            stored = self._connection.execute(query).one_or_none()
+            if stored is None:
+                yield f"{where} does not have it"
+            else:
+                yield from _differences(where, stored._mapping, expected)
 
     def _bodies(self, digests: Any) -> dict[str, bytes]:
         wanted = list(digests)
@@ -181,7 +226,7 @@ class _Check:
         if stored is None:
             yield "it is missing in the list of runs"
             return
-        if stored.head_seq > now.seq:
+        if isinstance(stored.head_seq, int) and stored.head_seq > now.seq:
             yield f"records after {now.seq} are gone: the list of runs knows {stored.head_seq}"
         expected = dict(project(Run(now.id), now, ()))[RunRow]
         yield from _differences("the list of runs", stored._mapping, expected)
@@ -200,11 +245,13 @@ class _Check:
         for extra in stored.keys() - {row["id"] for row in rows}:
             yield f"the list of calls has a call {extra} that no record speaks of"
 
-    def content_without_record(self) -> None:
-        total = self._connection.execute(select(func.count()).select_from(ContentRow)).scalar_one()
-        if total != self._parts_seen:
-            extra = total - self._parts_seen
-            self._find("the store", None, f"{extra} contents belong to no record")
+    def rows_without_record(self) -> None:
+        """Count what hangs on records, so that nothing hangs in the air."""
+        for table in (ContentRow, ModelCallRow, ApprovalRow):
+            total = self._connection.execute(select(func.count()).select_from(table)).scalar_one()
+            if (extra := total - self._seen[table]) > 0:
+                what = f"{extra} rows of {table.__tablename__!r} belong to no record"
+                self._find("the store", None, what)
 
     def _find(self, run: str, seq: int | None, what: str) -> None:
         self.result.findings.append(Finding(run, seq, what))
@@ -216,6 +263,11 @@ def _differences(where: str, stored: Any, expected: Mapping[str, Any]) -> Iterat
             yield f"{where} says {name} is {stored[name]!r}, its records say {value!r}"
 
 
+def _bytes(value: Any) -> bytes:
+    """What a damaged file gives where bytes were written may be anything."""
+    return value if isinstance(value, bytes) else b""
+
+
 def _pages(connection: Connection, run: str | None) -> Iterator[list[_Stored]]:
     """The records by arrival, which is chain order within a run, with their content."""
     # Read as bytes: a damaged text may not even be UTF-8.
@@ -223,7 +275,7 @@ def _pages(connection: Connection, run: str | None) -> Iterator[list[_Stored]]:
     query = query if run is None else query.where(_event.run == run)
     last = 0
     while rows := connection.execute(query.where(_event.pos > last).limit(PAGE)).all():
-        page = [_Stored(row[0], bytes(row[1]), bytes(row[2])) for row in rows]
+        page = [_Stored(row[0], _bytes(row[1]), _bytes(row[2])) for row in rows]
         _add_content(connection, page)
         yield page
         last = page[-1].pos
@@ -233,7 +285,7 @@ def _add_content(connection: Connection, page: Sequence[_Stored]) -> None:
     places: dict[str, dict[int, _Stored]] = {}
     for stored in page:
         if (data := stored.data()) is not None:
-            places.setdefault(str(data["run"]), {})[data["seq"]] = stored
+            places.setdefault(data["run"], {})[data["seq"]] = stored
     for run, by_seq in places.items():
         query = select(_content.seq, _content.part, _content.salt, _content.body).where(
             _content.run == run, _content.seq.between(min(by_seq), max(by_seq))
@@ -241,4 +293,4 @@ def _add_content(connection: Connection, page: Sequence[_Stored]) -> None:
         for seq, part, salt, body in connection.execute(query):
             if seq in by_seq:
                 found = by_seq[seq]
-                found.parts = {**found.parts, part: (salt, body)}
+                found.parts = {**found.parts, part: (_bytes(salt), _bytes(body))}

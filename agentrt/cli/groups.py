@@ -78,7 +78,6 @@ class Root(click.Group):
             click.echo(f"error: {visible(str(error), lines=True)}", err=True)
             ctx.exit(exit_code(error))
         except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
             ctx.exit(Exit.INTERRUPTED)
 
 

@@ -75,9 +75,7 @@ class Output:
             narrate(empty)
         if len(shown) < len(rows):
             count = f"{total:,}" if total is not None else f"more than {len(shown):,}"
-            click.secho(
-                f"showing {len(shown):,} of {count}: -L shows more", err=True, bold=True
-            )
+            click.secho(f"showing {len(shown):,} of {count}: -L shows more", err=True, bold=True)
 
     def one(self, data: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Print one thing: its data as JSON, or its lines for people."""

@@ -6,8 +6,8 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,13 +16,20 @@ import click
 
 from agentrt.agent import Agent
 from agentrt.approvals import KeyFile
-from agentrt.claude import Claude, TextDelta
-from agentrt.claude.reply import ThinkingDelta
+from agentrt.audit import AuditStore
+from agentrt.claude import Claude, TextDelta, ThinkingDelta
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import at_terminal, json_line, narrate
 from agentrt.cli.project import Project, key_path
 from agentrt.cli.telling import Teller, summary, text_of
-from agentrt.events import AnyEvent, CallDecided, ClaudeReplied, RunStarted
+from agentrt.events import (
+    AnyEvent,
+    CallDecided,
+    ClaudeAsked,
+    ClaudeFailed,
+    ClaudeReplied,
+    RunStarted,
+)
 from agentrt.loop import Item
 from agentrt.run import Run
 from agentrt.runtime import Runtime
@@ -141,6 +148,7 @@ async def _carry(
     async with open_runtime(project, script) as runtime:
         waits = plan.on_hold != "exit"
         items = runtime.stream(agent, prompt, user=user, wait=waits)
+        narrator.store = runtime.store
         try:
             await _follow(runtime, items, plan, narrator)
         except TimeoutError:
@@ -160,7 +168,7 @@ async def _follow(
                 await _turn_down(runtime, item.call, plan)
             elif held and plan.wait_s is not None and plan.on_hold == "wait":
                 patience.reschedule(asyncio.get_running_loop().time() + plan.wait_s)
-            elif isinstance(item, ClaudeReplied):  # every held call of the turn was decided
+            elif isinstance(item, ClaudeAsked):  # every held call of the turn was decided
                 patience.reschedule(None)
 
 
@@ -174,13 +182,7 @@ async def _turn_down(runtime: Runtime, call: str, plan: _Plan) -> None:
 async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[Runtime]:
     """A runtime of the project; with a script, one whose Claude is simulated."""
     async with AsyncExitStack() as stack:
-        claude = Claude()if script is None else None
-        if script is not None:
-            from agentrt.testing import Script, ScriptedClaude
-
-            server = stack.enter_context(ScriptedClaude(Script.load(script)))
-            claude = Claude.scripted(server.url)
-        assert claude is not None
+        claude = Claude() if script is None else stack.enter_context(_scripted(script))
         stack.push_async_callback(claude.close)
         runtime = Runtime(
             store=project.store_path,
@@ -192,3 +194,149 @@ async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[R
             service="agentrt run",
         )
         yield await stack.enter_async_context(runtime)
+
+
+@contextmanager
+def _scripted(script: Path) -> Iterator[Claude]:
+    from agentrt.testing import Script, ScriptedClaude
+
+    with ScriptedClaude(Script.load(script)) as server:
+        yield Claude.scripted(server.url)
+
+
+class Narrator:
+    """Tells a run: Claude's text on stdout, what happens on stderr; or all as JSON lines."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.run = ""
+        """The id, known once the run is recorded."""
+        self.store: AuditStore | None = None
+        self._as_json = as_json
+        self._seq = 0
+        self._teller: Teller | None = None
+        self._line_open = False
+        self._streamed = False
+
+    def show(self, item: Item) -> None:
+        """Tell one item of the stream."""
+        match item:
+            case TextDelta():
+                self._text(item.text)
+            case ThinkingDelta():
+                pass
+            case _:
+                self._fact(item)
+
+    def let_go(self, script: Path | None) -> None:
+        """Say how a run goes on that this process no longer carries."""
+        self._end_line()
+        if self.run:
+            narrate(f"> let go of {self.run}: it stays on disk", bold=True)
+            narrate(f"  agentrt runs resume {self.run}{_with(script)}")
+            narrate(f"  agentrt runs view {self.run}")
+
+    def close(self, ended: Run, script: Path | None) -> None:
+        """Say how the run stands now."""
+        self._end_line()
+        narrate(f"{summary(ended)}  agentrt why {ended.id}", bold=True)
+        for call in ended.held:
+            narrate(f"  {call.id} waits for a person: agentrt approvals view {call.id}")
+        for call in ended.in_doubt:
+            narrate(f"  {call.id} is in doubt: agentrt settle {call.id} --happened|--did-not")
+        if not ended.over or ended.resumable:
+            narrate(f"  then: agentrt runs resume {ended.id}{_with(script)}")
+
+    def _fact(self, event: AnyEvent) -> None:
+        self._seq += 1
+        if isinstance(event, RunStarted) and self.store is not None:
+            self.run = _id_of(event, self.store)
+            self._teller = Teller(self.run, now=self.store.clock())
+        if self._as_json:
+            click.echo(json_line({"run": self.run, "seq": self._seq, **event.data()}))
+        elif isinstance(event, ClaudeReplied):
+            self._reply(event)
+        elif self._teller is not None:
+            self._end_line(isinstance(event, ClaudeFailed))
+            for line in self._teller.tell(event):
+                narrate(line, bold=line.lstrip().startswith(("!", "?")))
+
+    def _reply(self, event: ClaudeReplied) -> None:
+        if not self._streamed:
+            self._text(text_of(event))
+        self._end_line()
+        self._streamed = False
+
+    def _text(self, text: str) -> None:
+        if self._as_json or not text:
+            return
+        self._streamed = True
+        self._line_open = not text.endswith("\n")
+        click.echo(visible(text, lines=True), nl=False)
+
+    def _end_line(self, cut: bool = False) -> None:
+        if self._line_open:
+            click.echo()
+        self._line_open = False
+        self._streamed = self._streamed and not cut
+
+
+def _id_of(started: RunStarted, store: AuditStore) -> str:
+    """The run that begins with this event, which carries no id of its own."""
+    records = store.search(types=(started.type,), limit=100)
+    return next((record.run for record in records if record.event == started), "")
+
+
+def _with(script: Path | None) -> str:
+    return f" --simulated {script}" if script else ""
+
+
+def exit_of(run: Run) -> Exit:
+    """The exit code that says how a run stands."""
+    match run.status:
+        case "finished":
+            return Exit.OK
+        case "failed" if run.error and run.error[0] in _LIMITS:
+            return Exit.LIMIT
+        case "failed":
+            return Exit.TRY_AGAIN if run.resumable else Exit.FAILED
+        case "cancelled":
+            return Exit.REJECTED
+        case "waiting":
+            return Exit.WAITING
+        case _:
+            return Exit.TRY_AGAIN
+
+
+def _warn_without_reviewers(project: Project) -> None:
+    if not project.reviewers_file.is_file():
+        narrate(
+            f"{project.reviewers_file} is missing, so that nobody can approve what this run "
+            "holds. `agentrt init` in the project's folder makes it.",
+            bold=True,
+        )
+
+
+def _detach(
+    project: Project, agent: Agent, prompt: str, *, user: str | None, script: Path | None
+) -> None:
+    """Record the run, and start a process of its own that carries it until it waits or is over."""
+    run_id = asyncio.run(_record(project, agent, prompt, user, script))
+    command = [sys.executable, "-m", "agentrt", "-C", str(project.folder), "runs", "resume", run_id]
+    command += ["--simulated", str(script.resolve())] if script else []
+    subprocess.Popen(  # noqa: S603 - this program, without a shell
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    click.echo(run_id)
+    narrate(f"agentrt runs watch {run_id}")
+
+
+async def _record(
+    project: Project, agent: Agent, prompt: str, user: str | None, script: Path | None
+) -> str:
+    async with open_runtime(project, script) as runtime:
+        # The block ends at once, so that not a single step is taken here.
+        return await runtime.start(agent, prompt, user=user)

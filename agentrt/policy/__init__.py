@@ -1,6 +1,6 @@
 """What may run, what waits for a person, what never runs."""
 
-from agentrt.policy.bundle import Policy, find_problems
+from agentrt.policy.bundle import Policy, find_problems, texts_in
 from agentrt.policy.decide import Decision, Question
 from agentrt.policy.problems import PolicyProblem
 from agentrt.policy.public_keys import PublicKey
@@ -22,4 +22,5 @@ __all__ = [
     "Rule",
     "ToolLike",
     "find_problems",
+    "texts_in",
 ]

@@ -21,7 +21,7 @@ from agentrt.policy.rules import Rule, ToolLike
 from agentrt.policy.rules_file import RulesFile, read_rules_file
 from agentrt.policy.yaml_source import read_source
 
-__all__ = ["Policy", "find_problems"]
+__all__ = ["Policy", "find_problems", "texts_in"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Policy:
     @classmethod
     def load(cls, folder: str | Path, tools: Iterable[ToolLike]) -> Self:
         """The policy in `folder/*.yaml`. Raises PolicyError with all problems, or why it cannot."""
-        return cls._checked(_texts_in(Path(folder)), tuple(tools), folder=f"{folder}/")
+        return cls._checked(texts_in(Path(folder)), tuple(tools), folder=f"{folder}/")
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], tools: Iterable[ToolLike]) -> Self:
@@ -128,7 +128,8 @@ def _defaults_twice(files: Sequence[RulesFile]) -> Iterator[PolicyProblem]:
         yield file.source.at_key(("default",), message)
 
 
-def _texts_in(folder: Path) -> dict[str, str]:
+def texts_in(folder: Path) -> dict[str, str]:
+    """The text of every file of the bundle in `folder`, by name. Raises PolicyError."""
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:

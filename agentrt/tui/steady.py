@@ -70,7 +70,8 @@ def _parted(
     current: Sequence[R], *, above: set[str], below: set[str], selected: str | None
 ) -> tuple[tuple[R, ...], tuple[R, ...]]:
     """What is drawn below the cursor, and what waits: new rows before anything drawn there."""
-    under, waiting = [], []
+    under: list[R] = []
+    waiting: list[R] = []
     passed = False
     for row in current:
         passed = passed or row.id == selected or row.id in below

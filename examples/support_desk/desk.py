@@ -40,24 +40,12 @@ class Desk:
 
     @cached_property
     def agent(self) -> Agent:
-        """As agentrt.toml says it."""
-        said = self._settings
-        instructions = self.world.folder / said["instructions_file"]
-        return Agent(
-            name="support",
-            model=said["model"],
-            instructions=instructions.read_text(encoding="utf-8"),
-            tools=[self.tools[name] for name in said["tools"]],
-            tokens_max=said["tokens_max"],
-            turns_max=said["turns_max"],
-            deadline_s=said["deadline_s"],
-        )
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        text = (self.world.folder / "agentrt.toml").read_text(encoding="utf-8")
-        settings: dict[str, Any] = tomllib.loads(text)["agents"]["support"]
-        return settings
+        """As agentrt.toml says it, so that the command line has the same one."""
+        file = self.world.folder / "agentrt.toml"
+        said: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["agents"]["support"]
+        instructions = file.with_name(said.pop("instructions_file")).read_text(encoding="utf-8")
+        tools = [self.tools[name] for name in said.pop("tools")]
+        return Agent(name="support", instructions=instructions, tools=tools, **said)
 
     def store(self) -> AuditStore:
         """The audit store, opened; the caller closes it."""
@@ -90,13 +78,16 @@ async def work_alone(desk: Desk) -> Run:
     approves. A process in which this runs can be killed at any moment and started again.
     """
     async with desk.runtime() as runtime:
-        id = next((row.id for row in runtime.store.runs()), None)
-        if id is None:
-            id = await runtime.start(desk.agent, desk.world.message, user=CUSTOMER)
-        async for item in runtime.follow(id):
+        known = [row.id for row in runtime.store.runs()]
+        run = known[0] if known else await _started(desk, runtime)
+        async for item in runtime.follow(run):
             if isinstance(item, CallDecided) and item.verdict == "hold":
                 await _approve_held(desk, runtime.approvals)
-        return runtime.store.load(id)
+        return runtime.store.load(run)
+
+
+async def _started(desk: Desk, runtime: Runtime) -> str:
+    return await runtime.start(desk.agent, desk.world.message, user=CUSTOMER)
 
 
 async def _approve_held(desk: Desk, queue: ApprovalQueue) -> None:

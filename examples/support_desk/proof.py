@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from email.message import EmailMessage
 
 from agentrt import Run, ToolCall
@@ -36,6 +36,14 @@ class Proof:
     def refund_calls(self) -> list[ToolCall]:
         """The calls of the run that asked for a refund."""
         return [call for call in self.run.all_calls if call.tool == "refund_payment"]
+
+    def evidence(self) -> str:
+        """What lies in the database and in the mailbox, as it lies there."""
+        rows = [
+            "sqlite> SELECT * FROM refund;",
+            *("|".join(map(str, astuple(row))) for row in self.refunds),
+        ]
+        return "\n".join([*rows, *(f"\n{_mail_text(mail)}" for mail in self.mails)])
 
     def facts(self) -> Iterator[Fact]:
         """What has to be so at the end of the story, whichever way the reviewer decided."""
@@ -70,6 +78,11 @@ def look(world: World, store: AuditStore, run: str) -> Proof:
         findings=[str(finding) for finding in verified.findings],
         records=verified.records,
     )
+
+
+def _mail_text(mail: EmailMessage) -> str:
+    heads = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject", "Message-ID")]
+    return "\n".join([*heads, "", mail.get_content()])
 
 
 def _count(things: Sequence[object], noun: str) -> str:

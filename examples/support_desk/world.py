@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -113,8 +114,9 @@ class _LoopbackServer(Controller):
     """A controller that knows its port when the system has chosen it."""
 
     def _trigger_server(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
         self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 def _copy_project(folder: Path) -> None:
@@ -133,6 +135,6 @@ def _seed(database: Path) -> None:
 def _reviewers(key: KeyFile) -> str:
     return (
         "# Made by the demo for this folder; the key is in keys/.\n"
-        f'reviewers:\n  - name: {REVIEWER}\n    roles: [support-lead]\n'
+        f"reviewers:\n  - name: {REVIEWER}\n    roles: [support-lead]\n"
         f'    keys: ["{key.public_key}"]\n'
     )

@@ -26,9 +26,7 @@ LEFT JOIN refund ON refund.payment_id = payment.id
 WHERE payment.id = ?
 GROUP BY payment.id
 """
-SELECT_REFUND = (
-    "SELECT id AS refund_id, payment_id, amount_cents, reason FROM refund WHERE key = ?"
-)
+SELECT_REFUND = "SELECT id AS refund_id, payment_id, amount_cents, reason FROM refund WHERE key = ?"
 INSERT_REFUND = "INSERT INTO refund (key, payment_id, amount_cents, reason) VALUES (?, ?, ?, ?)"
 
 

@@ -1,0 +1,274 @@
+"""`agentrt audit`: browse and verify the audit store."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentrt.audit import AuditStore, Verification
+from agentrt.cli.exits import Exit
+from agentrt.cli.ids import call_row, is_call, run_id
+from agentrt.cli.output import Output, narrate, prints_one, prints_rows
+from agentrt.cli.project import Project
+from agentrt.errors import NotFound
+from agentrt.events import Record, event_types
+from agentrt.run import Why, explain
+from agentrt.visible import visible
+
+__all__ = ["audit", "why"]
+
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+FIELDS = ("id", "run", "seq", "at", "type", "call", "tool", "what")
+
+
+class _Moment(click.ParamType):
+    """A moment as people type it, in milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        if found := re.fullmatch(r"([1-9][0-9]*)([smhd])", text):
+            return int(time.time() * 1000) - int(found[1]) * _UNITS_MS[found[2]]
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"'{text}' is not a time such as 2h, 7d or 2026-11-23T09:00.", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@click.group
+def audit() -> None:
+    """Browse and verify the audit store: every fact of every run.
+
+    \b
+    Example:
+      agentrt audit verify
+    """
+
+
+@audit.command("list")
+@click.option("--run", metavar="RUN", help="Only of this run.")
+@click.option("--call", metavar="CALL", help="Only of this call.")
+@click.option("--tool", metavar="NAME", help="Only of this tool.")
+@click.option(
+    "--type", "types", type=click.Choice(sorted(event_types())), multiple=True, help="Only such."
+)
+@click.option("--user", metavar="NAME", help="Only what was asked for this user.")
+@click.option("--reviewer", metavar="NAME", help="Only what this reviewer decided.")
+@click.option("--since", type=_Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
+@click.option("--until", type=_Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
+@prints_rows
+@click.pass_obj
+def list_(
+    folder: Path,
+    run: str | None,
+    call: str | None,
+    tool: str | None,
+    types: tuple[str, ...],
+    user: str | None,
+    reviewer: str | None,
+    since: int | None,
+    until: int | None,
+    output: Output,
+) -> None:
+    """List records, newest first.
+
+    \b
+    Example:
+      agentrt audit list --tool refund_payment --type call.approved --since 7d
+    """
+    project = Project.find(folder)
+    records: list[Record] = []
+    if project.store_path.exists():
+        with project.open_store() as store:
+            records = store.search(
+                run=run_id(store, run) if run else None,
+                call=call_row(store, call).id if call else None,
+                tool=tool,
+                types=types,
+                user=user,
+                reviewer=reviewer,
+                since=since,
+                until=until,
+                limit=(output.limit or 0) + 1,
+            )
+    output.rows(
+        [_row(record) for record in records],
+        columns=("run", "seq", "at", "type", "what"),
+        fields=FIELDS,
+        empty="No record fits.",
+    )
+
+
+def _row(record: Record) -> dict[str, Any]:
+    event = record.event
+    return {
+        "id": f"{record.run}:{record.seq}",
+        "run": record.run,
+        "seq": record.seq,
+        "at": record.at,
+        "type": event.type,
+        "call": getattr(event, "call", None),
+        "tool": getattr(event, "tool", None),
+        "what": _what(record),
+    }
+
+
+def _what(record: Record) -> str:
+    """What tells one record of its type from the others."""
+    said = record.event.data()
+    names = ("agent", "prompt", "call", "tool", "verdict", "outcome", "by", "reason", "kind")
+    names += ("code", "output", "stop_reason", "cost_usd")
+    return "  ".join(str(said[name]) for name in names if said.get(name))
+
+
+@audit.command
+@click.argument("run")
+@click.argument("seq", type=click.IntRange(min=1))
+@prints_one
+@click.pass_obj
+def view(folder: Path, run: str, seq: int, output: Output) -> None:
+    """Show one record of a run whole, with its hash. The run `store` is the store's own chain.
+
+    \b
+    Example:
+      agentrt audit view @last 1
+    """
+    with Project.find(folder).open_store() as store:
+        chain = "store" if run == "store" else run_id(store, run)
+        found = next((each for each in store.records(chain) if each.seq == seq), None)
+    if found is None:
+        raise NotFound(f"{chain} has no record {seq}.")
+    output.one(_record_data(found), _record_lines(found, output))
+
+
+def _record_data(record: Record) -> dict[str, Any]:
+    header = json.loads(record.header)
+    return {
+        "run": record.run,
+        "seq": record.seq,
+        "at": record.at,
+        "hash": record.hash.hex(),
+        "prev": header["prev"],
+        "forgotten": sorted(record.forgotten),
+        "event": record.event.data(),
+    }
+
+
+def _record_lines(record: Record, output: Output) -> Iterator[str]:
+    data = _record_data(record)
+    yield f"{record.run} {record.seq}  {output.time(record.at)}  {record.event.type}"
+    yield f"hash {data['hash']}"
+    yield f"prev {data['prev'] or '(the first)'}"
+    for name, value in data["event"].items():
+        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+        first, *others = visible(text, lines=True).splitlines() or [""]
+        yield f"{name}: {first}"
+        yield from (f"  {line}" for line in others)
+
+
+@click.command
+@click.argument("call_or_run")
+@prints_one
+@click.pass_obj
+def why(folder: Path, call_or_run: str, output: Output) -> None:
+    """Why a call happened: the chain of facts from the prompt to the result.
+
+    For a run, the story of each of its calls.
+
+    \b
+    Example:
+      agentrt why @last
+    """
+    with Project.find(folder).open_store() as store:
+        stories = _stories(store, call_or_run)
+    data = stories[0].data() if is_call(call_or_run) else _run_data(stories)
+    output.one(data, _story_lines(stories))
+
+
+def _stories(store: AuditStore, text: str) -> list[Why]:
+    if is_call(text):
+        row = call_row(store, text)
+        return [explain(store.records(row.run), row.id)]
+    run = run_id(store, text)
+    records = store.records(run)
+    calls = store.load(run).all_calls
+    if not calls:
+        raise NotFound(f"{run} has no call to explain: agentrt runs view {run}")
+    return [explain(records, call.id) for call in calls]
+
+
+def _run_data(stories: list[Why]) -> dict[str, Any]:
+    return {"run": stories[0].run.id, "calls": [story.data() for story in stories]}
+
+
+def _story_lines(stories: list[Why]) -> Iterator[str]:
+    for index, story in enumerate(stories):
+        if index:
+            yield ""
+        for line in story.lines():
+            yield visible(line, lines=True)
+
+
+audit.add_command(why)
+
+
+@audit.command
+@click.argument("run", required=False)
+@prints_one
+@click.pass_obj
+def verify(folder: Path, run: str | None, output: Output) -> None:
+    """Check every record, or those of one run: nothing edited, removed, swapped or added.
+
+    Exits with 11 when something is found.
+
+    \b
+    Example:
+      agentrt audit verify && echo intact
+    """
+    project = Project.find(folder)
+    if not project.store_path.exists():
+        narrate(f"There is no audit store at {project.store_path} yet: nothing to verify.")
+        return
+    with project.open_store() as store:
+        found = store.verify(run_id(store, run) if run else None, progress=_progress)
+    output.one(_verification_data(found), _verification_lines(found))
+    if not found.ok:
+        sys.exit(Exit.VERIFICATION)
+
+
+def _progress(count: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{count:,} records", nl=False, err=True)
+
+
+def _verification_data(found: Verification) -> dict[str, Any]:
+    findings = [{"run": each.run, "seq": each.seq, "what": each.what} for each in found.findings]
+    return {
+        "ok": found.ok,
+        "runs": found.runs,
+        "records": found.records,
+        "findings": findings,
+    }
+
+
+def _verification_lines(found: Verification) -> Iterator[str]:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
+    for finding in found.findings:
+        yield visible(str(finding))
+    said = f"{found.records:,} records of {found.runs:,} chains"
+    count = len(found.findings)
+    yield f"ok: {said}" if found.ok else f"{count} findings in {said}"

@@ -1,0 +1,230 @@
+"""A reviewer at the command line: the key, what is shown before a decision, what is asked."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentrt.approvals import KeyFile, Shown, make_key
+from agentrt.audit import AuditStore
+from agentrt.cli.output import at_terminal, left, narrate
+from agentrt.cli.project import Project, key_path
+from agentrt.cli.telling import DIGEST_SHOWN, asked_of, pretty, rules_told
+from agentrt.errors import ProjectError
+from agentrt.events import RuleRef
+from agentrt.run import Run, ToolCall, explain
+from agentrt.visible import hidden, visible
+
+__all__ = ["DIGEST_MIN", "ask", "call_lines", "check_digest", "make_reviewer", "reviewer_key"]
+
+DIGEST_MIN = 8
+"""So many characters of a digest name it."""
+
+REASON_MIN = 10
+"""Characters of a reason for what is of high or critical severity."""
+
+REVIEWERS_TEXT = """\
+# Who may approve: names, roles and SSH keys. The role `owner` has every role; in a project of
+# several people give each the roles that the rules ask for instead. See docs/policy.md.
+reviewers:
+  - name: {name}
+    roles: [owner]
+    keys: ["{key}"]
+"""
+
+
+def reviewer_key(project: Project, given: Path | None) -> KeyFile:
+    """The key to decide with; in a project without reviewers, its owner's, made on first use."""
+    key = make_reviewer(key_path(given), project.reviewers_file, may_make_key=given is None)
+    if not project.reviewers_file.is_file():
+        raise ProjectError(f"{project.reviewers_file} cannot be written.")
+    return key
+
+
+def make_reviewer(path: Path, reviewers_file: Path, *, may_make_key: bool = True) -> KeyFile:
+    """The key at `path` and a reviewers file, each made if it is missing, which is said."""
+    key = KeyFile(path)
+    if not path.exists() and may_make_key:
+        key = make_key(path, comment=_name())
+        narrate(f"made your reviewer's key: {path}", bold=True)
+    if not reviewers_file.exists():
+        text = REVIEWERS_TEXT.format(name=_name(), key=key.public_key)
+        reviewers_file.parent.mkdir(parents=True, exist_ok=True)
+        with reviewers_file.open("x", encoding="utf-8") as file:
+            file.write(text)
+        narrate(f"wrote {reviewers_file}: {_name()} is its owner and may approve all", bold=True)
+    return key
+
+
+def _name() -> str:
+    """The login name, as far as a reviewer can be called so."""
+    return re.sub(r"[^A-Za-z0-9._+@-]", "", getpass.getuser()).lstrip("._+@-") or "owner"
+
+
+def check_digest(text: str) -> str:
+    """The digest as it was typed. Raises UsageError for one that is too short to mean anything."""
+    if not re.fullmatch(f"[0-9a-f]{{{DIGEST_MIN},64}}", text):
+        raise click.UsageError(
+            f"--arguments takes the digest that `agentrt approvals view ID` prints, or at least "
+            f"its first {DIGEST_MIN} characters."
+        )
+    return text
+
+
+def ask(shown: Shown, store: AuditStore, reason: str, *, verb: str) -> str:
+    """Show the call at the terminal and ask as much as its severity demands; the reason.
+
+    Raises UsageError where nobody can be asked, and Abort when the answer is no.
+    """
+    call = shown.call
+    if not at_terminal():
+        raise click.UsageError(
+            f"A script has to name the arguments it means to {verb}: --arguments DIGEST, "
+            f"which `agentrt approvals view {call.id}` prints."
+        )
+    for line in call_lines(shown, store):
+        click.echo(line, err=True)
+    severity = call.approver.severity if call.approver else "high"
+    if verb == "reject":
+        return reason or _prompt("reason, which Claude is told")
+    match severity:
+        case "low" | "medium":
+            click.confirm(f"{verb} {call.id}?", abort=True, err=True)
+        case "high":
+            reason = reason or _prompt("reason", at_least=REASON_MIN)
+            _retype("yes")
+        case _:
+            reason = reason or _prompt("reason", at_least=REASON_MIN)
+            _retype(call.tool)
+            _retype(call.arguments_digest[:DIGEST_MIN])
+    return reason
+
+
+def _prompt(text: str, *, at_least: int = 1) -> str:
+    while len(said := str(click.prompt(text, err=True)).strip()) < at_least:
+        narrate(f"at least {at_least} characters")
+    return said
+
+
+def _retype(word: str) -> None:
+    if click.prompt(f"type {word} to go on", err=True, default="", show_default=False) != word:
+        narrate("not the same: nothing was decided", bold=True)
+        raise click.Abort
+
+
+def call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
+    """All that is needed to decide a call, or to see how it was decided."""
+    run, call = shown.run, shown.call
+    severity = f"  {call.approver.severity.upper()}" if call.approver else ""
+    simulated = "  SIMULATED" if run.simulated else ""
+    yield f"{call.id}  {call.tool}  {call.status}{severity}{simulated}"
+    yield _fact("asked by", f"{run.agent} ({run.model}), run {run.id}, turn {call.turn}")
+    yield _fact("for", f"{run.user.name} ({run.user.verified})" if run.user else "nobody named")
+    yield _fact("effect", ", ".join([call.effect, *call.labels]))
+    yield from _why_lines(call, store)
+    if call.preview:
+        yield from _paragraph("will do", call.preview)
+    yield _fact("digest", call.arguments_digest)
+    yield _fact("arguments", _hidden_told(call))
+    yield from (f"  {line}" for line in pretty(call.arguments))
+    yield from _asked_lines(call, store.clock())
+    yield from _led_here(run, call, store)
+    yield from _what_to_do(call)
+
+
+def _fact(name: str, text: str) -> str:
+    return f"{name:<11} {visible(text)}"
+
+
+def _paragraph(name: str, text: str) -> Iterator[str]:
+    first, *others = visible(text, lines=True).splitlines() or [""]
+    yield f"{name:<11} {first}"
+    yield from (f"{'':<11} {line}" for line in others)
+
+
+def _why_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
+    yield from _paragraph(f"why {call.verdict}", call.reason)
+    texts = store.bundle(call.bundle) or {}
+    for rule in call.rules:
+        yield _fact("rule", f"{rule.id} at {rule.file}:{rule.line} of {call.bundle[:12]}")
+        yield from (f"  | {visible(line)}" for line in _rule_text(rule, texts.get(rule.file, "")))
+    if not call.rules:
+        yield _fact("rule", rules_told(call.rules, call.basis))
+
+
+def _rule_text(rule: RuleRef, text: str) -> list[str]:
+    """The rule's own lines: down to the next line that is indented no deeper than its first."""
+    lines = text.splitlines()[rule.line - 1 :]
+    if not lines:
+        return ["(its text was not recorded)"]
+    depth = len(lines[0]) - len(lines[0].lstrip())
+    taken = [lines[0]]
+    for line in lines[1:]:
+        if line.strip() and len(line) - len(line.lstrip()) <= depth:
+            break
+        taken.append(line)
+    return [line[depth:] for line in taken if line.strip()]
+
+
+def _hidden_told(call: ToolCall) -> str:
+    try:
+        data: Any = call.arguments_data
+    except ValueError:
+        data = call.arguments.decode(errors="replace")
+    count = sum(hidden(text) for text in _texts(data))
+    if count == 0:
+        return "whole, no hidden characters"
+    return f"whole, {count} HIDDEN CHARACTERS, spelt out below"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in JSON data, names of fields included."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, item in value.items():
+                yield from (name, *_texts(item))
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case _:
+            return
+
+
+def _asked_lines(call: ToolCall, now: int) -> Iterator[str]:
+    if call.approver is None:
+        return
+    said = ", ".join(approval.by for approval in call.approvals) or "nobody yet"
+    yield _fact("waits for", f"{asked_of(call.approver)}; approved by {said}")
+    if call.approver.four_eyes:
+        yield _fact("", "not the user the run works for (four eyes)")
+    if call.approver.reason_required:
+        yield _fact("", "a reason is required")
+    yield _fact("expires in", left(call.expires_at, now))
+
+
+def _led_here(run: Run, call: ToolCall, store: AuditStore) -> Iterator[str]:
+    yield "led here"
+    for fact in explain(store.records(run.id), call.id).led_here:
+        if fact.seq >= call.decided_seq > 0:
+            break
+        yield f"  {fact.seq:>4}  {visible(fact.text)}"
+        for detail in fact.details:
+            yield from (f"        {line}" for line in visible(detail, lines=True).splitlines())
+
+
+def _what_to_do(call: ToolCall) -> Iterator[str]:
+    if call.status == "held":
+        named = f"{call.id} --arguments {call.arguments_digest[:DIGEST_SHOWN]}"
+        yield f'decide      agentrt approve {named} --reason "..."'
+        yield f'            agentrt reject {named} --reason "..."'
+    elif call.status == "in doubt":
+        yield f'decide      agentrt settle {call.id} --happened --reason "..."'
+        yield f'            agentrt settle {call.id} --did-not --reason "..."'
+    yield f"more        agentrt why {call.id}"

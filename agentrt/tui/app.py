@@ -1,0 +1,612 @@
+"""The app: screens, keys, and the one place where a decision is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.widgets import ContentSwitcher, Input
+
+from agentrt.approvals import ApprovalQueue, KeyFile, Shown, Signer
+from agentrt.audit import AuditStore, Watch
+from agentrt.errors import AgentrtError, ApprovalError, NotFound, StoreError
+from agentrt.policy import Reviewer
+from agentrt.run import Run, explain
+from agentrt.tui.approvals_pane import ApprovalsPane
+from agentrt.tui.arming import Arming, Key
+from agentrt.tui.decision_form import DecisionForm
+from agentrt.tui.frame_lines import ROOM, Standing, foot, head, help_lines, no_room
+from agentrt.tui.lines import Line, Span, line, ruled, wrap
+from agentrt.tui.run_lines import why_lines
+from agentrt.tui.runs_pane import RunsPane
+from agentrt.tui.theme import DARK_BACKGROUND, LIGHT_BACKGROUND
+from agentrt.tui.widgets import Bar, LineList, LineText
+from agentrt.visible import visible
+
+__all__ = ["ReviewApp", "run_app"]
+
+POLL_S = 0.075
+"""How often the store is looked at; a look costs microseconds."""
+
+DECIDE = (("a", "approve"), ("d", "reject"))
+LOOK = (
+    ("w", "why"),
+    ("enter", "open"),
+    ("/", "filter"),
+    ("y", "copy"),
+    (".", "merge"),
+    ("tab", "next pane"),
+    ("q", "quit"),
+)
+READ = (("esc", "back"), ("j k", "scroll"), ("g G", "ends"), ("q", "quit"))
+FORM = (("enter", "commit"), ("esc", "back"), ("tab", "next field"))
+
+THEMES = (
+    Theme("agentrt-dark", primary="#56b4e9", foreground="#e0e0e0", background=DARK_BACKGROUND),
+    Theme(
+        "agentrt-light",
+        primary="#0b5a8a",
+        foreground="#1a1a1a",
+        background=LIGHT_BACKGROUND,
+        dark=False,
+    ),
+)
+
+
+def run_app(
+    store: AuditStore,
+    queue: ApprovalQueue,
+    signer: Signer | None,
+    *,
+    read_only: bool = False,
+    at: str | None = None,
+    environment: str = "development",
+) -> None:
+    """Show the screens until they are left. `at` is the beginning of a call's or a run's id.
+
+    Without a signer, or with `read_only`, nothing can be decided. Raises NotFound for `at`,
+    ApprovalError for a key that cannot be used, and AgentrtError without a terminal.
+    """
+    if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
+        raise AgentrtError(
+            "The review screens need a terminal: they are drawn on standard error and read keys "
+            "from standard input. Do not redirect these; `agentrt approvals list` needs none."
+        )
+    ReviewApp(store, queue, signer, read_only=read_only, at=at, environment=environment).run()
+
+
+class ReviewApp(App[None]):
+    """Approvals and runs, live from the store.
+
+    `now` counts seconds for the arming of keys; times of day come from the store's clock.
+    """
+
+    TITLE = "agentrt"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = """
+    Screen { background: $background; }
+    #panes { height: 1fr; }
+    #approvals, #runs, #reading { height: 1fr; }
+    #call, #read, #facts, #run-rows { height: 1fr; }
+    #run-list, #run-open { height: 1fr; }
+    #run-open { width: 1fr; }
+    #filter { height: 1; border: none; padding: 0 1; display: none; }
+    #too-small { display: none; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "go('approvals')", "Approvals"),
+        Binding("2", "go('runs')", "Runs"),
+        Binding("a", "decide('approve')", "Approve"),
+        Binding("d", "decide('reject')", "Reject"),
+        Binding("w", "why", "Why"),
+        Binding("y", "copy", "Copy id"),
+        Binding("slash", "filter", "Filter"),
+        Binding("full_stop", "merge", "Merge"),
+        Binding("escape", "back", "Back", priority=True),
+        Binding("question_mark", "help", "Help"),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def __init__(
+        self,
+        store: AuditStore,
+        queue: ApprovalQueue,
+        signer: Signer | None,
+        *,
+        read_only: bool = False,
+        at: str | None = None,
+        environment: str = "development",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._queue = queue
+        self._signer = None if read_only else signer
+        self._environment = environment
+        self._now = now
+        self._reviewer, self._no_keys = _who(queue, signer, read_only=read_only)
+        self._at = _place(store, at)
+        self._watch: Watch | None = None
+        self._unread = True
+        self._fresh_at = now()
+        self._trouble: str | None = None
+        self._arming = Arming()
+        self._key = Key()
+        self._notice: Line = ()
+        self._sending = False
+        self._second = -1
+        self._before_reading = "approvals"
+        self._from_approvals = False
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+
+    def compose(self) -> ComposeResult:
+        """Head, panes, form, message, foot."""
+        yield Bar(id="head")
+        with ContentSwitcher(id="panes", initial="approvals"):
+            yield ApprovalsPane(self._store, self._queue, self._reviewer, no_keys=self._no_keys)
+            yield RunsPane(self._store)
+            with Vertical(id="reading"):
+                yield Bar(id="read-title")
+                yield LineText(id="read")
+        yield Bar(id="too-small")
+        yield DecisionForm(self._now)
+        yield Input(id="filter", placeholder="words that must all occur", compact=True)
+        yield Bar(id="status")
+        yield Bar(id="foot")
+
+    def on_mount(self) -> None:
+        """Read the store, go where `at` says, and begin to look for changes."""
+        self._fit()
+        self._poll()
+        self.query_one("#queue", LineList).focus()
+        if self._at is not None:
+            self._open_place(*self._at)
+        self.set_interval(POLL_S, self._poll)
+
+    def on_unmount(self) -> None:
+        """Let the store go."""
+        if self._watch is not None:
+            self._watch.close()
+
+    # --- parts ----------------------------------------------------------------------------
+
+    @property
+    def approvals(self) -> ApprovalsPane:
+        """The screen of held calls."""
+        return self.query_one(ApprovalsPane)
+
+    @property
+    def runs(self) -> RunsPane:
+        """The screen of runs."""
+        return self.query_one(RunsPane)
+
+    @property
+    def form(self) -> DecisionForm:
+        """The form of a decision."""
+        return self.query_one(DecisionForm)
+
+    @property
+    def pane(self) -> str:
+        """Which screen is shown: `approvals`, `runs` or `reading`."""
+        return self.query_one("#panes", ContentSwitcher).current or "approvals"
+
+    # --- live -----------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        if not self._base.is_mounted:
+            return
+        try:
+            if self._watch is None:
+                self._watch = self._store.watch()
+            if self._watch.changed() or self._unread:
+                self._read()
+            self._fresh_at, self._trouble = self._now(), None
+        except StoreError as error:
+            self._lose(str(error))
+        self._tick()
+
+    def _read(self) -> None:
+        """Read everything again; what fails is read again at the next look."""
+        self._unread = True
+        self.approvals.read()
+        self.runs.read()
+        self._unread = False
+
+    def _lose(self, why: str) -> None:
+        self._trouble = why
+        self._unread = True
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _tick(self) -> None:
+        """What time alone changes: countdowns once a second, what is armed at every look."""
+        second = self._store.clock() // 1000
+        if second != self._second and self._trouble is None:
+            self._second = second
+            self.approvals.draw_queue()
+            self.approvals.draw_title()
+            self.runs.draw_list()
+        self._see()
+        self._close_overtaken_form()
+        self._draw_frame()
+
+    def _see(self) -> None:
+        """Note what is in view now, as far as decisions depend on it."""
+        in_view = self.pane == "approvals" and len(self.screen_stack) == 1 and self._has_room
+        subject = (self.approvals.subject, self.size) if in_view else None
+        self._arming = self._arming.seeing(subject, at=self._now())
+
+    def _close_overtaken_form(self) -> None:
+        """A form speaks of the call as it was when it was opened, or it goes."""
+        written = self.form.shown
+        if written is None or self._sending:
+            return
+        why = self.approvals.why_not(self._store.clock())
+        now = self.approvals.shown
+        if now is None or now.call.revision != written.call.revision:
+            why = f"{written.call.id} has changed since it was shown: look at it again."
+        if why is not None:
+            self._close_form()
+            self._say(f"Nothing was sent. {why}", "bad")
+
+    # --- draw -----------------------------------------------------------------------------
+
+    @property
+    def _base(self) -> Screen[object]:
+        return self.screen_stack[0]
+
+    def query_one(self, *args, **options):  # type: ignore[no-untyped-def, override]
+        """Widgets are looked for below the palette too, which is a screen of its own."""
+        return self._base.query_one(*args, **options)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.size.width >= ROOM[0] and self.size.height >= ROOM[1]
+
+    def _fit(self) -> None:
+        """Give every part the room that this terminal has for it."""
+        room = self._has_room
+        self.query_one("#panes").display = room
+        small = self.query_one("#too-small", Bar)
+        small.display = not room
+        small.show(*no_room(*self.size))
+        self.query_one("#queue").styles.height = max(3, (self.size.height - 8) // 3)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Draw anew for another size."""
+        self._fit()
+        self.approvals.draw()
+        self.runs.draw()
+        self.form.draw()
+        self._tick()
+
+    def _draw_frame(self) -> None:
+        width = self.size.width
+        self.query_one("#head", Bar).show(head(self._standing(), width))
+        self.query_one("#status", Bar).show(*self._status(width))
+        self.query_one("#foot", Bar).show(foot(self._keys(), width))
+
+    def _standing(self) -> Standing:
+        stale_s = None if self._trouble is None else self._now() - self._fresh_at
+        return Standing(
+            screen=self.pane if self.pane != "reading" else self._before_reading,
+            held=self.approvals.held,
+            runs=self.runs.active,
+            environment=self._environment,
+            reviewer=_named(self._reviewer) if self._reviewer else "read only",
+            stale_s=stale_s,
+            now=self._store.clock(),
+        )
+
+    def _keys(self) -> tuple[tuple[str, str], ...]:
+        if self.form.is_open:
+            return FORM
+        if self.pane == "reading":
+            return READ
+        if self.pane == "runs":
+            return (("w", "why"), ("esc", "back"), *LOOK[1:])
+        return (*DECIDE, *LOOK) if self._reviewer else LOOK
+
+    def _status(self, width: int) -> list[Line]:
+        """The message line: trouble, then what was just said, then whether keys are armed."""
+        if self._trouble is not None:
+            return _said(f"{self._trouble} Keys are off.", "alarm", width)
+        if self._notice:
+            return [line(Span(f" {row}", self._notice[0].style)) for row in wrap(self._notice[0].text, width - 2)]
+        if self.pane != "approvals" or self.approvals.shown is None:
+            return [line()]
+        why = self._why_not()
+        text = "armed    in view, in focus, unchanged" if why is None else f"not armed: {visible(why)}"
+        return _said(text, "ok" if why is None else "dim", width)
+
+    def _say(self, text: str, style: str = "text") -> None:
+        self._notice = (Span(visible(text), style),)
+        self._draw_frame()
+
+    # --- keys -----------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note every key and paste before anything acts on it."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self._key = self._key.then(event.key, at=self._now())
+            self._notice = ()
+        elif isinstance(event, events.Paste) and not event.is_forwarded:
+            self._arming = self._arming.pasted(at=self._now())
+        await super().on_event(event)
+
+    def on_app_focus(self, _event: events.AppFocus) -> None:
+        """The terminal came back."""
+        self._arming = self._arming.focused(at=self._now())
+
+    def on_app_blur(self, _event: events.AppBlur) -> None:
+        """The terminal was left: nothing typed there is meant for here."""
+        self._arming = self._arming.blurred()
+
+    def action_go(self, pane: str) -> None:
+        """Show a screen."""
+        self._close_form()
+        self._from_approvals = False
+        self._show(pane)
+
+    def action_back(self) -> None:
+        """One step back. It never decides."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        elif self.form.is_open:
+            self._close_form()
+        elif self.query_one("#filter").display:
+            self._close_filter(keep=False)
+        elif self.pane == "reading":
+            self._show(self._before_reading)
+        elif self.pane == "runs" and self._from_approvals:
+            self.action_go("approvals")
+        elif self.pane == "runs" and self.runs.opened:
+            self.runs.close()
+
+    def action_help(self) -> None:
+        """All keys."""
+        self._read_out(line(Span("keys", "strong")), help_lines())
+
+    def action_why(self) -> None:
+        """The recorded facts behind the call in view."""
+        shown = self.approvals.shown if self.pane == "approvals" else None
+        call = shown.call.id if shown else self.runs.call if self.pane == "runs" else None
+        if call is None:
+            self._say("There is no call here to ask about: move to one.")
+            return
+        run = shown.run.id if shown else self.runs.id_in_view or ""
+        try:
+            told = explain(self._store.records(run), call)
+        except (NotFound, StoreError) as error:
+            self._say(str(error), "bad")
+            return
+        lines = why_lines(told.lines(), width=self.size.width - 1)
+        self._read_out(line(Span(f"why {call}", "strong")), lines)
+
+    def action_copy(self) -> None:
+        """Copy the id of what is under the cursor."""
+        shown = self.approvals.shown if self.pane == "approvals" else None
+        id = shown.call.id if shown else self.runs.call or self.runs.id_in_view
+        if self.pane == "runs" and not self.runs.opened:
+            id = self.runs.id_in_view
+        if id is not None:
+            self.copy_to_clipboard(id)
+            self._say(f"copied {id}")
+
+    def action_merge(self) -> None:
+        """Let in what waits above."""
+        if self.pane == "approvals":
+            self.approvals.merge()
+        elif self.pane == "runs":
+            self.runs.merge()
+
+    def action_filter(self) -> None:
+        """Filter the list as it is typed."""
+        if self.pane in ("approvals", "runs"):
+            field = self.query_one("#filter", Input)
+            field.display = True
+            field.value = self.approvals.words if self.pane == "approvals" else self.runs.words
+            field.focus()
+
+    def action_decide(self, verdict: str) -> None:
+        """Open the form, if the key is armed. Nothing is decided by it."""
+        if self.pane != "approvals" or self.approvals.shown is None:
+            self._say("Decisions are taken on the approvals screen: 1.")
+            return
+        why = self._key.why_not or self._why_not()
+        if why is not None:
+            self._say(f"Not armed: {why}", "medium")
+            return
+        self.form.open(self.approvals.shown, verdict, key=self._key)
+        self._draw_frame()
+
+    def _why_not(self) -> str | None:
+        """Why no decision key counts now."""
+        if not self._has_room:
+            return "there is too little room"
+        if self._trouble is not None:
+            return "the store does not answer"
+        if self._sending:
+            return "a decision is being signed"
+        self._see()
+        obstacle = self.approvals.why_not(self._store.clock())
+        return obstacle or self._arming.why_not(at=self._now())
+
+    # --- decide ---------------------------------------------------------------------------
+
+    @on(DecisionForm.Refused)
+    def _form_refused(self, message: DecisionForm.Refused) -> None:
+        self._say(f"Not sent: {message.why}", "medium")
+
+    @on(DecisionForm.Committed)
+    def _form_committed(self, message: DecisionForm.Committed) -> None:
+        why = self._why_not()
+        if why is not None:
+            self._say(f"Not sent: {why}", "medium")
+            return
+        self._send(message.shown, message.verdict, message.reason)
+
+    @work(group="decision")
+    async def _send(self, shown: Shown, verdict: str, reason: str) -> None:
+        """Sign and append, away from the screen: a key may have to be unlocked or touched."""
+        self._sending = True
+        self._say("signing ...", "dim")
+        try:
+            await self._signed(shown, verdict, reason)
+        except AgentrtError as error:
+            self._say(f"Nothing was decided. {error}", "bad")
+        else:
+            word = "approved" if verdict == "approve" else "rejected"
+            self._say(f"{shown.call.id} {word}: recorded with your signature.", "ok")
+        finally:
+            self._sending = False
+            self._close_form()
+        self._unread = True
+
+    async def _signed(self, shown: Shown, verdict: str, reason: str) -> None:
+        def decide() -> Run:
+            return asyncio.run(self._verdict(shown, verdict, reason))
+
+        if not (isinstance(self._signer, KeyFile) and self._signer.asks):
+            await asyncio.to_thread(decide)
+            return
+        # ssh-keygen asks at the terminal, so the screens let it go; nothing is drawn meanwhile.
+        with self.suspend(), ThreadPoolExecutor(1) as pool:
+            pool.submit(decide).result()
+
+    async def _verdict(self, shown: Shown, verdict: str, reason: str) -> Run:
+        assert self._signer is not None  # noqa: S101 - without one, no form opens
+        if verdict == "approve":
+            return await self._queue.approve(shown, signer=self._signer, reason=reason)
+        return await self._queue.reject(shown, signer=self._signer, reason=reason)
+
+    # --- move -----------------------------------------------------------------------------
+
+    @on(LineList.Moved)
+    def _moved(self, message: LineList.Moved) -> None:
+        try:
+            match message.list.id:
+                case "queue":
+                    self.approvals.select(message.key)
+                case "run-rows":
+                    self.runs.select(message.key)
+                case "facts":
+                    self.runs.select_fact(message.key)
+        except StoreError as error:
+            self._lose(str(error))
+        self._see()
+        self._draw_frame()
+
+    @on(LineList.Opened)
+    def _opened(self, message: LineList.Opened) -> None:
+        match message.list.id:
+            case "queue":
+                self._open_run_of_call()
+            case "run-rows":
+                self.runs.open()
+            case "facts":
+                self.action_why()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, message: Input.Changed) -> None:
+        if self.query_one("#filter").display:
+            (self.approvals if self.pane == "approvals" else self.runs).filter(message.value)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, _message: Input.Submitted) -> None:
+        self._close_filter(keep=True)
+
+    def _close_filter(self, *, keep: bool) -> None:
+        if not keep:
+            (self.approvals if self.pane == "approvals" else self.runs).filter("")
+        self.query_one("#filter").display = False
+        self._show(self.pane)
+
+    def _open_run_of_call(self) -> None:
+        shown = self.approvals.shown
+        if shown is not None:
+            self._show("runs")
+            self._from_approvals = True
+            self.runs.open(shown.run.id, call=shown.call.id)
+
+    def _open_place(self, run: str, call: str | None) -> None:
+        shown = self.approvals.place(call) if call else False
+        if not shown:
+            self._show("runs")
+            self.runs.open(run, call=call)
+
+    def _show(self, pane: str) -> None:
+        self.query_one("#panes", ContentSwitcher).current = pane
+        focus = {"approvals": "#queue", "runs": "#run-rows", "reading": "#read"}[pane]
+        if pane == "runs" and self.runs.opened:
+            focus = "#facts"
+        self.query_one(focus).focus()
+        self._see()
+        self._draw_frame()
+
+    def _read_out(self, title: Line, lines: list[Line]) -> None:
+        self._close_form()
+        if self.pane != "reading":
+            self._before_reading = self.pane
+        self.query_one("#read-title", Bar).show(ruled(title, self.size.width))
+        self.query_one("#read", LineText).show(lines, anew=True)
+        self._show("reading")
+
+    def _close_form(self) -> None:
+        if self.form.is_open:
+            self.form.close()
+            self._show(self.pane)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: never a decision."""
+        yield SystemCommand("Approvals: show", "The calls that wait", lambda: self.action_go("approvals"))
+        yield SystemCommand("Runs: show", "Every run", lambda: self.action_go("runs"))
+        yield SystemCommand("Help: keys", "All keys", self.action_help)
+        yield from super().get_system_commands(screen)
+
+
+def _who(
+    queue: ApprovalQueue, signer: Signer | None, *, read_only: bool
+) -> tuple[Reviewer | None, str]:
+    """Who decides here, and why nobody does where nobody does."""
+    if read_only:
+        return None, "these screens were opened to be read only"
+    if signer is None:
+        return None, "there is no key to sign with: `agentrt key` tells how to get one"
+    try:
+        return queue.reviewer(signer), ""
+    except ApprovalError as error:
+        return None, str(error)
+
+
+def _named(reviewer: Reviewer) -> str:
+    return f"{reviewer.name} ({', '.join(reviewer.roles)})" if reviewer.roles else reviewer.name
+
+
+def _place(store: AuditStore, at: str | None) -> tuple[str, str | None] | None:
+    """The run and call that an id begins. Raises NotFound."""
+    if at is None:
+        return None
+    try:
+        call = store.find_call(at)
+    except NotFound:
+        return store.find_run(at), None
+    return call.run, call.id
+
+
+def _said(text: str, style: str, width: int) -> list[Line]:
+    return [line(Span(f" {row}", style)) for row in wrap(visible(text), width - 2)]

@@ -1,0 +1,32 @@
+"""What many tests start from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from worlds import Desk, a_policy
+
+from agentrt.approvals import KeyFile, make_key
+from agentrt.audit import AuditStore
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, KeyFile]:
+    """Keys of people: ana and bob review, eve does not."""
+    folder = tmp_path_factory.mktemp("keys")
+    return {name: make_key(folder / name, comment=name) for name in ("ana", "bob", "eve")}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AuditStore]:
+    with AuditStore(tmp_path / "agentrt.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(tmp_path: Path, keys: dict[str, KeyFile]) -> Iterator[Desk]:
+    """A desk at which ana (owner) and bob (lead) decide."""
+    policy = a_policy({"ana": (keys["ana"], ("owner",)), "bob": (keys["bob"], ("lead",))})
+    opened = Desk(tmp_path / "desk.db", policy)
+    yield opened
+    opened.store.close()

@@ -1,0 +1,128 @@
+import hashlib
+import json
+
+import pytest
+import rfc8785
+from facts import any_event
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import AT, replied, started, use
+
+from agentrt.audit.records import ENVELOPE, Written, commitment, read_record, record_hash, write_record
+from agentrt.errors import StoreCorrupt
+from agentrt.events import AnyEvent, Record, event_types
+
+PREV = bytes(range(32))
+RUNS = st.from_regex(r"(sim_)?r_[0-9a-f]{16}", fullmatch=True)
+
+
+def write(event: AnyEvent, *, run: str = "r_1", seq: int = 2, at: int = AT) -> Written:
+    return write_record(event, run=run, seq=seq, at=at, prev=PREV)
+
+
+def read(written: Written, *, without: frozenset[str] = frozenset()) -> Record:
+    parts = {part.name: part.body for part in written.parts if part.name not in without}
+    record = written.record
+    return read_record(record.header, record.hash, parts, written.shared)
+
+
+@given(any_event(), RUNS, st.integers(1, 10_000), st.integers(0, 2**53 - 1))
+def test_a_header_is_rfc_8785(event: AnyEvent, run: str, seq: int, at: int) -> None:
+    header = write(event, run=run, seq=seq, at=at).record.header
+    assert header == rfc8785.dumps(json.loads(header))
+
+
+@given(any_event(), RUNS, st.integers(1, 10_000), st.integers(0, 2**53 - 1))
+def test_a_record_reads_back_as_it_was_written(
+    event: AnyEvent, run: str, seq: int, at: int
+) -> None:
+    written = write(event, run=run, seq=seq, at=at)
+    assert read(written) == written.record
+    assert written.record.event == event
+
+
+@given(any_event())
+def test_the_header_names_its_place_and_commits_to_all_that_is_stored_beside_it(
+    event: AnyEvent,
+) -> None:
+    written = write(event)
+    header = json.loads(written.record.header)
+    assert (header["run"], header["seq"], header["at"]) == ("r_1", 2, AT)
+    assert header["prev"] == PREV.hex()
+    assert header["parts"] == {
+        part.name: commitment(part.salt, part.body) for part in written.parts
+    }
+    assert {hashlib.sha256(body).hexdigest() for body in written.shared.values()} == set(
+        header["shared"].values()
+    )
+    assert set(written.shared) == set(header["shared"].values())
+    assert {*header["parts"], *header["shared"]} == set(event.parts())
+
+
+@pytest.mark.parametrize("cls", event_types().values(), ids=event_types())
+def test_no_field_of_an_event_is_called_like_one_of_the_envelope(cls: type) -> None:
+    assert not set(cls.model_fields) & ENVELOPE  # type: ignore[attr-defined]
+
+
+@given(any_event(), st.data())
+def test_forgotten_content_is_named_and_the_rest_stays(
+    event: AnyEvent, data: st.DataObject
+) -> None:
+    written = write(event)
+    names = sorted(part.name for part in written.parts)
+    gone = frozenset(data.draw(st.sets(st.sampled_from(names)))) if names else frozenset()
+    back = read(written, without=gone)
+    assert back.forgotten == gone
+    assert back.header == written.record.header
+    for name in set(type(event).model_fields) - gone:
+        assert getattr(back.event, name) == getattr(event, name)
+
+
+def test_equal_content_has_a_different_commitment_each_time() -> None:
+    first, second = write(started("yes")), write(started("yes"))
+    assert first.record.header != second.record.header
+    assert {len(part.salt) for part in first.parts} == {16}
+
+
+def test_what_is_shared_is_stored_under_its_own_hash_without_salt() -> None:
+    first, second = write(started("one")), write(started("two"))
+    assert first.shared == second.shared
+    assert len(first.shared) == 1
+
+
+def test_a_hash_is_a_leaf_hash_of_rfc_6962() -> None:
+    assert record_hash(b"") == bytes.fromhex(
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    )
+    written = write(started())
+    assert written.record.hash == hashlib.sha256(b"\0" + written.record.header).digest()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"parts":[],"shared":{}}',
+        b'{"parts":{},"shared":{},"type":"run.improved"}',
+        b'{"parts":{},"shared":{},"type":"call.expired"}',
+    ],
+)
+def test_a_header_that_is_none_is_corrupt(header: bytes) -> None:
+    with pytest.raises(StoreCorrupt, match="agentrt audit verify"):
+        read_record(header, b"", {}, {})
+
+
+@given(st.binary(max_size=60), st.integers(0, 500))
+def test_a_damaged_header_is_corrupt_or_still_a_record(damage: bytes, place: int) -> None:
+    written = write(replied(use("pay", payee="bob")))
+    header = written.record.header
+    at = place % len(header)
+    broken = header[:at] + damage + header[at + len(damage) :]
+    try:
+        assert isinstance(read_record(broken, b"", {}, {}), Record)
+    except StoreCorrupt:
+        pass

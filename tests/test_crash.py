@@ -1,0 +1,51 @@
+"""Killed anywhere, nothing is lost and nothing irreversible happens twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.crash
+
+
+def driven(module: str, *arguments: object) -> dict[str, Any]:
+    """What a driver said at its end. It forks, so it must not be this threaded process."""
+    command = [sys.executable, "-m", f"tests.crash.{module}", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def test_the_support_desk_killed_at_every_point_does_everything_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = driven("driver", tmp_path)
+    with capsys.disabled():
+        print(f"\n{report['killed']} kills at {report['points']} points, {report['doubts']} doubts")
+    assert report["wrong"] == []
+    assert report["points"] >= 40
+    # The last commits of a run may share one, so that its last point is not always there.
+    assert report["killed"] >= report["points"] - 3
+
+
+def test_two_processes_that_take_up_the_same_approved_run_pay_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = driven("race", tmp_path, 200)
+    with capsys.disabled():
+        print(f"\n{report['runs']} races, {report['paid']} paid once")
+    assert report["paid"] == 200
+    assert report["paid_twice"] == []
+    assert report["unfinished"] == []
+    assert report["chain"] == []
+    assert report["codes"] == [0, 0]
