@@ -30,3 +30,11 @@ def desk(tmp_path: Path, keys: dict[str, KeyFile]) -> Iterator[Desk]:
     opened = Desk(tmp_path / "desk.db", policy)
     yield opened
     opened.store.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests counted: kills, races, inputs tried."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"{report.location[2]}: {value}")

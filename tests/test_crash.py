@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ def driven(module: str, *arguments: object) -> dict[str, Any]:
 
 
 def test_the_support_desk_killed_at_every_point_does_everything_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     report = driven("driver", tmp_path)
-    with capsys.disabled():
-        print(f"\n{report['killed']} kills at {report['points']} points, {report['doubts']} doubts")
+    figures = f"{report['killed']} kills at {report['points']} points, {report['doubts']} doubts"
+    record_property("figures", figures)
     assert report["wrong"] == []
     assert report["points"] >= 40
     # The last commits of a run may share one, so that its last point is not always there.
@@ -39,11 +40,10 @@ def test_the_support_desk_killed_at_every_point_does_everything_once(
 
 
 def test_two_processes_that_take_up_the_same_approved_run_pay_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     report = driven("race", tmp_path, 200)
-    with capsys.disabled():
-        print(f"\n{report['runs']} races, {report['paid']} paid once")
+    record_property("figures", f"{report['runs']} races, {report['paid']} payments made once")
     assert report["paid"] == 200
     assert report["paid_twice"] == []
     assert report["unfinished"] == []

@@ -276,6 +276,11 @@ class AuditStore:
         query = select(*_approval).where(_approval.call == call)
         return self._rows(ApprovalRow, query.order_by(_approval.at, _approval.seq))
 
+    def last_approval(self) -> ApprovalRow | None:
+        """What a reviewer said last, of any call."""
+        query = select(*_approval).order_by(_approval.at.desc(), _approval.seq.desc()).limit(1)
+        return next(iter(self._rows(ApprovalRow, query)), None)
+
     def next_expiry(self) -> float:
         """When the next held call expires, in milliseconds since the epoch; else infinity."""
         query = select(_run.wake_at).where(_run.wake_at.is_not(None)).order_by(_run.wake_at)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import ClassVar
 
 from textual import events, on, work
@@ -75,9 +76,11 @@ def run_app(
     """Show the screens until they are left. `at` is the beginning of a call's or a run's id.
 
     Without a signer, or with `read_only`, nothing can be decided. Raises NotFound for `at`,
-    ApprovalError for a key that cannot be used, and AgentrtError without a terminal.
+    and AgentrtError without a terminal.
     """
-    if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
+    if not (
+        sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()
+    ):
         raise AgentrtError(
             "The review screens need a terminal: they are drawn on standard error and read keys "
             "from standard input. Do not redirect these; `agentrt approvals list` needs none."
@@ -113,7 +116,7 @@ class ReviewApp(App[None]):
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter"),
         Binding("full_stop", "merge", "Merge"),
-        Binding("escape", "back", "Back", priority=True),
+        Binding("escape", "back", "Back"),
         Binding("question_mark", "help", "Help"),
         Binding("q", "quit", "Quit"),
     ]
@@ -143,7 +146,7 @@ class ReviewApp(App[None]):
         self._trouble: str | None = None
         self._arming = Arming()
         self._key = Key()
-        self._notice: Line = ()
+        self._notice: tuple[str, str] | None = None
         self._sending = False
         self._second = -1
         self._before_reading = "approvals"
@@ -206,17 +209,24 @@ class ReviewApp(App[None]):
     # --- live -----------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        if not self._base.is_mounted:
-            return
-        try:
+        with self._asking():
             if self._watch is None:
                 self._watch = self._store.watch()
             if self._watch.changed() or self._unread:
                 self._read()
+            self._count_down()
             self._fresh_at, self._trouble = self._now(), None
-        except StoreError as error:
+        self._see()
+        self._close_overtaken_form()
+        self._draw_frame()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Ask the store; when it does not answer, that is said and keys are off."""
+        try:
+            yield
+        except (StoreError, NotFound) as error:
             self._lose(str(error))
-        self._tick()
 
     def _read(self) -> None:
         """Read everything again; what fails is read again at the next look."""
@@ -232,17 +242,14 @@ class ReviewApp(App[None]):
             self._watch.close()
             self._watch = None
 
-    def _tick(self) -> None:
-        """What time alone changes: countdowns once a second, what is armed at every look."""
+    def _count_down(self) -> None:
+        """Draw what time alone changes, once a second."""
         second = self._store.clock() // 1000
-        if second != self._second and self._trouble is None:
+        if second != self._second:
             self._second = second
             self.approvals.draw_queue()
             self.approvals.draw_title()
             self.runs.draw_list()
-        self._see()
-        self._close_overtaken_form()
-        self._draw_frame()
 
     def _see(self) -> None:
         """Note what is in view now, as far as decisions depend on it."""
@@ -266,14 +273,6 @@ class ReviewApp(App[None]):
     # --- draw -----------------------------------------------------------------------------
 
     @property
-    def _base(self) -> Screen[object]:
-        return self.screen_stack[0]
-
-    def query_one(self, *args, **options):  # type: ignore[no-untyped-def, override]
-        """Widgets are looked for below the palette too, which is a screen of its own."""
-        return self._base.query_one(*args, **options)
-
-    @property
     def _has_room(self) -> bool:
         return self.size.width >= ROOM[0] and self.size.height >= ROOM[1]
 
@@ -289,10 +288,12 @@ class ReviewApp(App[None]):
     def on_resize(self, _event: events.Resize) -> None:
         """Draw anew for another size."""
         self._fit()
-        self.approvals.draw()
-        self.runs.draw()
+        with self._asking():
+            self.approvals.draw()
+            self.runs.draw()
         self.form.draw()
-        self._tick()
+        self._see()
+        self._draw_frame()
 
     def _draw_frame(self) -> None:
         width = self.size.width
@@ -325,16 +326,16 @@ class ReviewApp(App[None]):
         """The message line: trouble, then what was just said, then whether keys are armed."""
         if self._trouble is not None:
             return _said(f"{self._trouble} Keys are off.", "alarm", width)
-        if self._notice:
-            return [line(Span(f" {row}", self._notice[0].style)) for row in wrap(self._notice[0].text, width - 2)]
+        if self._notice is not None:
+            return _said(*self._notice, width)
         if self.pane != "approvals" or self.approvals.shown is None:
             return [line()]
         why = self._why_not()
-        text = "armed    in view, in focus, unchanged" if why is None else f"not armed: {visible(why)}"
+        text = "armed    in view, in focus, unchanged" if why is None else f"not armed: {why}"
         return _said(text, "ok" if why is None else "dim", width)
 
     def _say(self, text: str, style: str = "text") -> None:
-        self._notice = (Span(visible(text), style),)
+        self._notice = (text, style)
         self._draw_frame()
 
     # --- keys -----------------------------------------------------------------------------
@@ -343,7 +344,7 @@ class ReviewApp(App[None]):
         """Note every key and paste before anything acts on it."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             self._key = self._key.then(event.key, at=self._now())
-            self._notice = ()
+            self._notice = None
         elif isinstance(event, events.Paste) and not event.is_forwarded:
             self._arming = self._arming.pasted(at=self._now())
         await super().on_event(event)
@@ -364,9 +365,7 @@ class ReviewApp(App[None]):
 
     def action_back(self) -> None:
         """One step back. It never decides."""
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-        elif self.form.is_open:
+        if self.form.is_open:
             self._close_form()
         elif self.query_one("#filter").display:
             self._close_filter(keep=False)
@@ -389,13 +388,10 @@ class ReviewApp(App[None]):
             self._say("There is no call here to ask about: move to one.")
             return
         run = shown.run.id if shown else self.runs.id_in_view or ""
-        try:
+        with self._asking():
             told = explain(self._store.records(run), call)
-        except (NotFound, StoreError) as error:
-            self._say(str(error), "bad")
-            return
-        lines = why_lines(told.lines(), width=self.size.width - 1)
-        self._read_out(line(Span(f"why {call}", "strong")), lines)
+            lines = why_lines(told.lines(), width=self.size.width - 1)
+            self._read_out(line(Span(f"why {call}", "strong")), lines)
 
     def action_copy(self) -> None:
         """Copy the id of what is under the cursor."""
@@ -409,10 +405,11 @@ class ReviewApp(App[None]):
 
     def action_merge(self) -> None:
         """Let in what waits above."""
-        if self.pane == "approvals":
-            self.approvals.merge()
-        elif self.pane == "runs":
-            self.runs.merge()
+        with self._asking():
+            if self.pane == "approvals":
+                self.approvals.merge()
+            elif self.pane == "runs":
+                self.runs.merge()
 
     def action_filter(self) -> None:
         """Filter the list as it is typed."""
@@ -498,7 +495,7 @@ class ReviewApp(App[None]):
 
     @on(LineList.Moved)
     def _moved(self, message: LineList.Moved) -> None:
-        try:
+        with self._asking():
             match message.list.id:
                 case "queue":
                     self.approvals.select(message.key)
@@ -506,8 +503,6 @@ class ReviewApp(App[None]):
                     self.runs.select(message.key)
                 case "facts":
                     self.runs.select_fact(message.key)
-        except StoreError as error:
-            self._lose(str(error))
         self._see()
         self._draw_frame()
 
@@ -524,30 +519,35 @@ class ReviewApp(App[None]):
     @on(Input.Changed, "#filter")
     def _filter_changed(self, message: Input.Changed) -> None:
         if self.query_one("#filter").display:
-            (self.approvals if self.pane == "approvals" else self.runs).filter(message.value)
+            self._filter(message.value)
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self, _message: Input.Submitted) -> None:
         self._close_filter(keep=True)
 
     def _close_filter(self, *, keep: bool) -> None:
-        if not keep:
-            (self.approvals if self.pane == "approvals" else self.runs).filter("")
         self.query_one("#filter").display = False
+        if not keep:
+            self._filter("")
         self._show(self.pane)
+
+    def _filter(self, words: str) -> None:
+        with self._asking():
+            (self.approvals if self.pane == "approvals" else self.runs).filter(words)
 
     def _open_run_of_call(self) -> None:
         shown = self.approvals.shown
         if shown is not None:
             self._show("runs")
             self._from_approvals = True
-            self.runs.open(shown.run.id, call=shown.call.id)
+            with self._asking():
+                self.runs.open(shown.run.id, call=shown.call.id)
 
     def _open_place(self, run: str, call: str | None) -> None:
-        shown = self.approvals.place(call) if call else False
-        if not shown:
+        if call is None or not self.approvals.go_to(call):
             self._show("runs")
-            self.runs.open(run, call=call)
+            with self._asking():
+                self.runs.open(run, call=call)
 
     def _show(self, pane: str) -> None:
         self.query_one("#panes", ContentSwitcher).current = pane
@@ -573,7 +573,9 @@ class ReviewApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: never a decision."""
-        yield SystemCommand("Approvals: show", "The calls that wait", lambda: self.action_go("approvals"))
+        yield SystemCommand(
+            "Approvals: show", "The calls that wait", lambda: self.action_go("approvals")
+        )
         yield SystemCommand("Runs: show", "Every run", lambda: self.action_go("runs"))
         yield SystemCommand("Help: keys", "All keys", self.action_help)
         yield from super().get_system_commands(screen)

@@ -45,7 +45,7 @@ class ApprovalsPane(Vertical):
         self._held: list[CallRow] = []
         self._steady: Steady[CallRow] = Steady()
         self._text = CallText()
-        self._drawn: Hashable = None
+        self._drawn: tuple[Hashable, int, int] | None = None
         self._policies: dict[str, Mapping[str, str] | None] = {}
         self.shown: Shown | None = None
         self.words = ""
@@ -94,6 +94,13 @@ class ApprovalsPane(Vertical):
         if call != self._steady.selected:
             self._steady = self._steady.moved(call)
             self._show_selected()
+
+    def go_to(self, call: str) -> bool:
+        """Move the cursor to a call, if it is held."""
+        if all(row.id != call for row in self._steady.rows):
+            return False
+        self.select(call)
+        return True
 
     def why_not(self, now: int) -> str | None:
         """Why the call under the cursor cannot be decided from here, whatever is pressed."""
@@ -176,11 +183,10 @@ class ApprovalsPane(Vertical):
             self._text, self._drawn = CallText(), None
             text.show((), anew=True)
             return
-        key = (self.subject, self.shown.run.seq, width)
-        if key == self._drawn:
+        before, self._drawn = self._drawn, (self.subject, width, self.shown.run.seq)
+        if self._drawn == before:
             return
-        same = self._drawn is not None and key[0] == self._drawn[0] and key[2] == self._drawn[2]  # type: ignore[index]
-        self._drawn = key
+        same = before is not None and before[:2] == self._drawn[:2]
         self._text = call_text(
             self.shown, policy=self._policy(self.shown.call.bundle), may=self._may(), width=width
         )

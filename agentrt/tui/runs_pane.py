@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 
 from agentrt.audit import AuditStore, RunRow
 from agentrt.events import Record
 from agentrt.run import Run, evolve
 from agentrt.tui.lines import Span, line
-from agentrt.tui.queue_lines import WIDE
 from agentrt.tui.run_lines import (
     call_of,
     empty_runs,
@@ -27,8 +26,8 @@ __all__ = ["RunsPane"]
 RUNS_MAX = 500
 """The list holds so many of the newest runs; it says so when there are more."""
 
-LIST_CELLS = 44
-"""The width of the list where the run stands beside it."""
+BOTH = (110, 30)
+"""From so many columns and rows on, the run stands below the list."""
 
 
 class RunsPane(Vertical):
@@ -48,13 +47,12 @@ class RunsPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """The list, and the run."""
-        with Horizontal():
-            with Vertical(id="run-list"):
-                yield Bar(id="run-heads")
-                yield LineList(id="run-rows")
-            with Vertical(id="run-open"):
-                yield Bar(id="run-title")
-                yield LineList(id="facts")
+        with Vertical(id="run-list"):
+            yield Bar(id="run-heads")
+            yield LineList(id="run-rows")
+        with Vertical(id="run-open"):
+            yield Bar(id="run-title")
+            yield LineList(id="facts")
 
     # --- what it holds --------------------------------------------------------------------
 
@@ -156,21 +154,22 @@ class RunsPane(Vertical):
     # --- draw -----------------------------------------------------------------------------
 
     @property
-    def _beside(self) -> bool:
-        return self.app.size.width >= WIDE
+    def _both(self) -> bool:
+        columns, rows = BOTH
+        return self.app.size.width >= columns and self.app.size.height >= rows
 
     def draw(self) -> None:
         """Draw everything as it is now."""
-        self.query_one("#run-list").display = self._beside or not self.opened
-        self.query_one("#run-open").display = self._beside or self.opened
-        self.query_one("#run-list").styles.width = LIST_CELLS if self._beside else "1fr"
+        self.query_one("#run-list").display = self._both or not self.opened
+        self.query_one("#run-open").display = self._both or self.opened
+        self.query_one("#run-list").styles.height = "1fr" if not self._both else "35%"
         self.draw_list()
         self._draw_run()
 
     def draw_list(self) -> None:
         """Draw the list with the ages of the runs."""
         now = self._store.clock()
-        width = LIST_CELLS if self._beside else self.app.size.width
+        width = self.app.size.width
         view = self._steady
         items = [(row.id, (run_row(row, now=now, width=width - 1),)) for row in view.rows]
         heads = [run_heads(width)]
@@ -183,7 +182,7 @@ class RunsPane(Vertical):
         self.query_one("#run-rows", LineList).show(items, selected=view.selected, empty=empty)
 
     def _draw_run(self) -> None:
-        width = self.app.size.width - (LIST_CELLS if self._beside else 0)
+        width = self.app.size.width
         title = run_title(self._run, width=width) if self._run else line()
         self.query_one("#run-title", Bar).show(title)
         items = list(run_facts(self._records, width=width - 1))

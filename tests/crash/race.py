@@ -115,7 +115,7 @@ class RaceDesk:
         """Take up every run as soon as the other does."""
         agent = self._agent()
         claude = Claude.scripted(url)
-        time.sleep(max(0, start - time.monotonic()))
+        await asyncio.sleep(max(0, start - time.monotonic()))
         async with Runtime(
             store=self.store, policy=self._policy(agent), agents=[agent], claude=claude
         ) as runtime:
