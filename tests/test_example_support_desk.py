@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from examples.support_desk.desk import Desk, work_alone
-from examples.support_desk.proof import Proof, look
-from examples.support_desk.story import Story
-from examples.support_desk.world import CUSTOMER, World, mail_server
 
 from agentrt.claude import TextDelta
 from agentrt.cli.project import Project
 from agentrt.errors import ToolError
 from agentrt.testing import Script, ScriptedClaude
 from agentrt.tools import Call, Tool, discover, lint
+from examples.support_desk.desk import Desk, work_alone
+from examples.support_desk.proof import Proof, look
+from examples.support_desk.story import Story
+from examples.support_desk.world import CUSTOMER, World, mail_server
 
 ROOT = Path(__file__).parent.parent
 TOOLS = discover(ROOT / "examples" / "support_desk" / "tools")
@@ -106,7 +106,11 @@ def test_without_a_terminal_the_whole_story_is_told_and_comes_out_right(tmp_path
         r"ok +1 mail in the mailbox, to mona.vale@example.com",
         r"0 findings",
     ]
-    assert re.search("(?s).*?".join(f"(?-s:{part})" for part in in_order), done.stdout)
+    at = 0
+    for part in in_order:
+        found = re.compile(part).search(done.stdout, at)
+        assert found, f"{part!r} is not where it belongs:\n{done.stdout}"
+        at = found.end()
     assert "FAILED" not in done.stdout
     assert list(tmp_path.iterdir()) == [], "something was left behind"
 
@@ -116,7 +120,6 @@ def test_a_rejected_refund_leaves_the_money_where_it_is_and_the_mail_says_so() -
     assert (done.returncode, done.stderr) == (0, "")
     assert "rejected by demo-lead" in done.stdout
     assert "ok      0 refunds in the database, 0 approved" in done.stdout
-    assert "Nothing was\n" not in done.stdout
     assert "Nothing was refunded yet: a colleague looks into it" in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -261,7 +264,7 @@ def test_a_refund_is_found_by_its_key(tools: Any) -> None:
     [
         ("P1111", 100, "There is no payment P1111"),
         ("P9002", 24901, "Only 249.00 EUR of payment P9002"),
-        ("P8120", 100, "P8120 was refunded in full already"),
+        ("P8120", 100, "Payment P8120 was refunded in full already"),
         ("P8777", 12900, "Only 100.00 EUR of payment P8777"),
     ],
 )
@@ -322,10 +325,10 @@ def test_a_draft_is_written_once_for_each_key(tools: Any, world: World) -> None:
 def test_a_mail_goes_out_once_for_each_key_and_is_found(
     tools: Any, world: World, server: str
 ) -> None:
-    assert tools.send_mail.check(a_call("k")) is None
+    assert tools.send_mail.check("Grüße", a_call("k")) is None
     sent = tools.send_mail("C1001", "Grüße", "Schöne Grüße.\n", a_call("k"))
     assert tools.send_mail("C1001", "Grüße", "Schöne Grüße.\n", a_call("k")) == sent
-    assert tools.send_mail.check(a_call("k")).message_id == sent.message_id
+    assert tools.send_mail.check("Grüße", a_call("k")).message_id == sent.message_id
     [mail] = world.mails()
     assert (mail["To"], mail["Subject"]) == ("mona.vale@example.com", "Grüße")
     assert mail.get_content() == "Schöne Grüße.\n"
@@ -358,4 +361,4 @@ def test_without_its_mailbox_nobody_can_know_whether_a_mail_was_sent(
 ) -> None:
     monkeypatch.setenv("SHOP_MAILBOX", str(world.folder / "gone"))
     with pytest.raises(Exception, match="gone"):
-        tools.send_mail.check(a_call())
+        tools.send_mail.check("s", a_call())

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, StoreRow, columns
 from agentrt.errors import SQLiteTooOld, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 
-__all__ = ["FORMAT", "open_database", "store_row", "unavailable"]
+__all__ = ["FORMAT", "open_database", "sqlite_module", "store_row", "unavailable"]
 
 FORMAT = 1
 """The version of the tables. A store of a newer one is refused."""
@@ -79,7 +79,7 @@ def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engin
 
     Raises StoreUnavailable, StoreTooNew, StoreCorrupt or SQLiteTooOld, each saying what to do.
     """
-    module = _sqlite_module()
+    module = sqlite_module()
     if not path.exists() and (read_only or not create):
         raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
     engine = create_engine(
@@ -104,8 +104,11 @@ def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engin
     return engine
 
 
-def _sqlite_module() -> Any:
-    """`pysqlite3` brings its own, current SQLite; the one of the interpreter is often too old."""
+def sqlite_module() -> Any:
+    """`pysqlite3` brings its own, current SQLite; the one of the interpreter is often too old.
+
+    Raises SQLiteTooOld.
+    """
     from pysqlite3 import dbapi2
 
     version = tuple(int(part) for part in dbapi2.sqlite_version.split("."))

@@ -17,6 +17,7 @@ from agentrt.cli.ids import call_row
 from agentrt.cli.output import Output, left, narrate, prints_one, prints_rows
 from agentrt.cli.project import Project
 from agentrt.cli.reviewing import ask, call_lines, check_digest, reviewer_key
+from agentrt.errors import NotFound
 from agentrt.policy import Reviewers
 from agentrt.run import Run, ToolCall
 
@@ -303,7 +304,8 @@ def _wait_for(deciding: Coroutine[Any, Any, Run]) -> Run:
 def decided(store: AuditStore, run: Run, call: str) -> None:
     """Say what was decided, and who carries the run on."""
     now = run.call(call)
-    assert now is not None
+    if now is None:
+        raise NotFound(f"The run {run.id} has no call {call}.")
     if now.status == "held":
         missing = now.quorum - len(now.approvals)
         narrate(f"{call}: recorded; it waits for {missing} more", bold=True)

@@ -27,10 +27,15 @@ __all__ = ["audit", "why"]
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
+TELLING = (
+    "agent prompt call tool verdict outcome by reason kind code output stop_reason cost_usd"
+).split()
+"""Fields that tell one record of its type from the others."""
+
 FIELDS = ("id", "run", "seq", "at", "type", "call", "tool", "what")
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[int]):
     """A moment as people type it, in milliseconds since the epoch."""
 
     name = "time"
@@ -127,11 +132,8 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _what(record: Record) -> str:
-    """What tells one record of its type from the others."""
     said = record.event.data()
-    names = ("agent", "prompt", "call", "tool", "verdict", "outcome", "by", "reason", "kind")
-    names += ("code", "output", "stop_reason", "cost_usd")
-    return "  ".join(str(said[name]) for name in names if said.get(name))
+    return "  ".join(str(said[name]) for name in TELLING if said.get(name))
 
 
 @audit.command

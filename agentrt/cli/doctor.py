@@ -114,7 +114,7 @@ def _environment() -> Iterator[Finding]:
     if any(os.environ.get(name) for name in names):
         yield Finding("ok", "Claude's key", "there is one")
     else:
-        said = "none: set ANTHROPIC_API_KEY, or use --simulated SCRIPT"
+        said = "none in the environment: set ANTHROPIC_API_KEY, or use --simulated SCRIPT"
         yield Finding("warn", "Claude's key", said)
     if os.environ.get("ANTHROPIC_LOG") == "debug":
         yield Finding("fail", "ANTHROPIC_LOG", "debug writes whole prompts to the log: unset it")

@@ -35,15 +35,15 @@ from pydantic import Field
 from agentrt.errors import ToolError
 from agentrt.tools import Call, tool
 
-ORDERS = {"4417": {"item": "a blue lamp", "paid_cents": 3200, "charges": 2}}
+ORDERS = {"4417": {"paid_cents": 3200, "charges": 2}}
 REFUNDS = Path(__file__).parent.parent / "refunds.jsonl"
 
 OrderId = Annotated[str, Field(pattern=r"^[0-9]{4}$", description="Four digits.")]
-Cents = Annotated[int, Field(gt=0, description="How much, in cents.")]
+Cents = Annotated[int, Field(description="How much, in cents.")]
 
 
 @tool(effect="read")
-def find_order(order_id: OrderId) -> dict[str, str | int]:
+def find_order(order_id: OrderId) -> dict[str, int]:
     """Find an order by its number."""
     if order_id not in ORDERS:
         raise ToolError(f"There is no order {order_id}.")
@@ -54,8 +54,8 @@ def find_order(order_id: OrderId) -> dict[str, str | int]:
 @tool(effect="irreversible", labels=["money"])
 def refund_order(order_id: OrderId, amount_cents: Cents, call: Call) -> str:
     """Pay money back to the customer of an order."""
-    if order_id not in ORDERS:
-        raise ToolError(f"There is no order {order_id}.")
+    if not 0 < amount_cents <= ORDERS.get(order_id, {"paid_cents": 0})["paid_cents"]:
+        raise ToolError(f"So much was not paid for order {order_id}.")
     refund = {"order_id": order_id, "amount_cents": amount_cents, "key": call.key}
     with REFUNDS.open("a") as file:
         file.write(json.dumps(refund) + "\\n")
@@ -78,7 +78,7 @@ rules:
 """
 
 SCRIPT = """\
-# What the scripted Claude says, so that a run needs no key: agentrt run "..." --simulated script.yaml
+# What the scripted Claude says, so that a run needs no key: --simulated script.yaml
 turns:
   - when: {turn: 0}
     reply:

@@ -181,14 +181,15 @@ class Project:
         file = table.pop("instructions_file", None)
         if file is None:
             return text
+        path: Path = self.folder / file
         try:
-            return (self.folder / file).read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             place = f"{self.file}: [agents.{name}] instructions_file"
             raise ProjectError(f"{place}: {file} cannot be read: {error}") from error
 
     def _chosen_tools(self, name: str, patterns: list[str]) -> list[Tool[..., Any]]:
-        chosen = {}
+        chosen: dict[str, Tool[..., Any]] = {}
         for pattern in patterns:
             found = [tool for tool in self.tools.values() if fnmatchcase(tool.name, pattern)]
             if not found:

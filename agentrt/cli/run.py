@@ -53,7 +53,7 @@ simulated_option = click.option(
 )
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(
@@ -163,13 +163,15 @@ async def _follow(
     async with asyncio.timeout(None) as patience, aclosing(items):  # type: ignore[type-var]
         async for item in items:
             narrator.show(item)
-            held = isinstance(item, CallDecided) and item.verdict == "hold" and not item.editor
-            if held and plan.on_hold == "reject":
-                await _turn_down(runtime, item.call, plan)
-            elif held and plan.wait_s is not None and plan.on_hold == "wait":
-                patience.reschedule(asyncio.get_running_loop().time() + plan.wait_s)
-            elif isinstance(item, ClaudeAsked):  # every held call of the turn was decided
-                patience.reschedule(None)
+            match item:
+                case CallDecided(verdict="hold", editor=None) if plan.on_hold == "reject":
+                    await _turn_down(runtime, item.call, plan)
+                case CallDecided(verdict="hold") if plan.wait_s is not None:
+                    patience.reschedule(asyncio.get_running_loop().time() + plan.wait_s)
+                case ClaudeAsked():  # every held call of the turn was decided
+                    patience.reschedule(None)
+                case _:
+                    pass
 
 
 async def _turn_down(runtime: Runtime, call: str, plan: _Plan) -> None:

@@ -45,9 +45,9 @@ def _environment() -> str:
 
 
 TOPICS = {
-    "exit-codes": _exit_codes,
-    "environment": _environment,
-    "formatting": lambda: FORMATTING,
+    "exit-codes": _exit_codes(),
+    "environment": _environment(),
+    "formatting": FORMATTING,
 }
 
 
@@ -61,6 +61,6 @@ def help_(ctx: click.Context, topic: str | None) -> None:
     Example:
       agentrt help exit-codes
     """
-    click.echo(TOPICS[topic]() if topic else ctx.find_root().get_help())
+    click.echo(TOPICS[topic] if topic else ctx.find_root().get_help())
     if topic is None:
         click.echo(f"\nTopics: {', '.join(TOPICS)}")

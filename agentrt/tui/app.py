@@ -248,8 +248,8 @@ class ReviewApp(App[None]):
         if second != self._second:
             self._second = second
             self.approvals.draw_queue()
-            self.approvals.draw_title()
             self.runs.draw_list()
+        self.approvals.draw_title()
 
     def _see(self) -> None:
         """Note what is in view now, as far as decisions depend on it."""
@@ -363,7 +363,7 @@ class ReviewApp(App[None]):
         self._from_approvals = False
         self._show(pane)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """One step back. It never decides."""
         if self.form.is_open:
             self._close_form()
@@ -395,13 +395,16 @@ class ReviewApp(App[None]):
 
     def action_copy(self) -> None:
         """Copy the id of what is under the cursor."""
-        shown = self.approvals.shown if self.pane == "approvals" else None
-        id = shown.call.id if shown else self.runs.call or self.runs.id_in_view
-        if self.pane == "runs" and not self.runs.opened:
-            id = self.runs.id_in_view
-        if id is not None:
-            self.copy_to_clipboard(id)
-            self._say(f"copied {id}")
+        copied = self._id_under_cursor()
+        if copied is not None:
+            self.copy_to_clipboard(copied)
+            self._say(f"copied {copied}")
+
+    def _id_under_cursor(self) -> str | None:
+        if self.pane == "approvals":
+            return self.approvals.shown.call.id if self.approvals.shown else None
+        call = self.runs.call if self.runs.opened else None
+        return call or self.runs.id_in_view
 
     def action_merge(self) -> None:
         """Let in what waits above."""

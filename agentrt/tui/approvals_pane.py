@@ -115,14 +115,14 @@ class ApprovalsPane(Vertical):
         return [row for row in self._held if matches(row, self.words)]
 
     def _show_selected(self) -> None:
-        id = self._steady.selected
-        if id is None:
+        selected = self._steady.selected
+        if selected is None:
             self.shown = None
-        elif self.shown is None or self.shown.call.id != id:
-            self.shown = self._queue.view(id)
+        elif self.shown is None or self.shown.call.id != selected:
+            self.shown = self._queue.view(selected)
         else:
             run = self._store.catch_up(self.shown.run)
-            self.shown = replace(self.shown, run=run, call=run.call(id) or self.shown.call)
+            self.shown = replace(self.shown, run=run, call=run.call(selected) or self.shown.call)
         self.draw()
 
     def _forbidden(self, shown: Shown, reviewer: Reviewer, now: int) -> str | None:

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from agentrt.approvals import Shown
 from agentrt.events import RuleRef
 from agentrt.run import Run, ToolCall
-from agentrt.tui.lines import LABEL_CELLS, Line, Span, between, line, ruled, section, wrap
+from agentrt.tui.lines import LABEL_CELLS, Line, Span, line, ruled, section, width_of, wrap
 from agentrt.tui.theme import risk
 from agentrt.tui.times import clock_time, day_and_time, span_of
 from agentrt.visible import hidden, visible
@@ -48,7 +48,7 @@ def call_title(shown: Shown, *, now: int, width: int, more: bool) -> Line:
         Span(f"{left}   {run.id} turn {call.turn}", "dim"),
     )
     hint = line(Span(" tab: read on ", "key")) if more else ()
-    return between(ruled(title, width), hint, width)
+    return (*ruled(title, width - width_of(hint)), *hint)
 
 
 def call_text(

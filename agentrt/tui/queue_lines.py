@@ -25,7 +25,7 @@ __all__ = [
 WIDE = 110
 """From so many columns on there is room for agent and rule."""
 
-LEFT, STATE, TOOL, AGENT, RULE = 9, 7, 18, 13, 18
+LEFT, STATE, TOOL, AGENT, RULE = 9, 7, 16, 12, 14
 
 
 def column_heads(width: int) -> Line:
@@ -43,7 +43,7 @@ def call_row(row: CallRow, *, now: int, width: int, outcome: str | None = None) 
         visible(row.tool),
         outcome or visible(row.summary),
         visible(row.agent),
-        visible(row.rule or "by default"),
+        visible(_rule(row)),
         "done" if outcome else f"{row.approvals}/{row.quorum}",
     )
     text = _row(cells, width)
@@ -102,10 +102,15 @@ def _row(cells: Sequence[str], width: int) -> str:
     mark, left, tool, what, agent, rule, state = cells
     wide = width >= WIDE
     tail = f"  {fit(agent, AGENT)}  {fit(rule, RULE)}" if wide else ""
-    tool_cells = TOOL + 3 if wide else TOOL - 2
-    head = f"   {fit(mark, 7)}  {fit(left, LEFT)}{fit(tool, tool_cells)}  "
+    head = f"   {fit(mark, 7)}  {fit(left, LEFT)}{fit(tool, TOOL)}  "
     room = width - len(head) - len(tail) - STATE - 1
     return f"{head}{fit(what, room)}{tail}  {fit(state, STATE - 2)}"
+
+
+def _rule(row: CallRow) -> str:
+    """The id and the line; the file is in the call's own text."""
+    name, _, place = (row.rule or "").partition(" ")
+    return f"{name}:{place.rpartition(':')[2]}" if name else "by default"
 
 
 def _left(row: CallRow, now: int) -> str:

@@ -133,11 +133,11 @@ class RunsPane(Vertical):
             self._steady = self._steady.merged(self._rows)
 
     def _show_selected(self) -> None:
-        id = self._steady.selected
-        if id is None:
+        selected = self._steady.selected
+        if selected is None:
             self._run, self._records, self._fact = None, [], None
-        elif self._run is None or self._run.id != id:
-            self._run, self._records, self._fact = Run(id), [], None
+        elif self._run is None or self._run.id != selected:
+            self._run, self._records, self._fact = Run(selected), [], None
         if self._run is not None:
             self._catch_up(self._run)
         self.draw()

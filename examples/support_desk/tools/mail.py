@@ -29,13 +29,13 @@ class SentMail:
     subject: str
 
 
-def find_mail(call: Call) -> SentMail | None:
+def find_mail(subject: str, call: Call) -> SentMail | None:
     """The mail that this call has sent, if it has: our server keeps each in the mailbox."""
     wanted = _message_id(call.key)
     # Without a mailbox this raises: then nobody can know.
     for message in mailbox.Maildir(mailbox_folder(), create=False):
         if message["Message-ID"] == wanted:
-            return SentMail(wanted, to=message["To"], subject=message["Subject"])
+            return SentMail(wanted, to=message["To"], subject=subject)
     return None
 
 
@@ -57,7 +57,7 @@ def send_mail(
         subject: The subject line.
         body: The whole text, as draft_reply gave it.
     """
-    if sent := find_mail(call):
+    if sent := find_mail(subject, call):
         return sent
     message = _message(customer_id, subject, body, call.key)
     with _connected() as server:
@@ -65,7 +65,7 @@ def send_mail(
             server.send_message(message)
         except REFUSALS as error:
             raise ToolError(f"The mail server did not take the mail: {error}") from error
-    return SentMail(message["Message-ID"], to=message["To"], subject=message["Subject"])
+    return SentMail(message["Message-ID"], to=message["To"], subject=subject)
 
 
 def _connected() -> smtplib.SMTP:
