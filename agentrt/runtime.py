@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -37,6 +38,8 @@ from agentrt.run import Run
 from agentrt.tools import Tool, Tools
 
 __all__ = ["Runtime"]
+
+logger = logging.getLogger("agentrt")
 
 TICK_S = 0.1
 """How often the store is looked at for what others wrote; a look costs microseconds."""
@@ -84,6 +87,8 @@ class Runtime:
         self._carried: dict[str, Carry] = {}
         self._tasks: dict[str, asyncio.Task[Run]] = {}
         self._listeners: dict[str, list[_Listener]] = {}
+        self._given_up: set[str] = set()
+        """Runs that could not be carried on here: they go on when they are told to."""
         self._changed = asyncio.Condition()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -220,7 +225,14 @@ class Runtime:
             return
         carry = Carry(run, self._surroundings(run, stream=stream))
         self._carried[run.id] = carry
-        self._tasks[run.id] = asyncio.create_task(self._carry_on(carry), name=f"carry {run.id}")
+        task = asyncio.create_task(self._carry_on(carry), name=f"carry {run.id}")
+        task.add_done_callback(self._note_failure)
+        self._tasks[run.id] = task
+
+    def _note_failure(self, task: asyncio.Task[Run]) -> None:
+        """A run that nobody waits for must not fail unheard."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("%s stopped: %s", task.get_name(), error)
 
     def _surroundings(self, run: Run, *, stream: bool) -> Surroundings:
         agent = self._agents.get(run.agent)
@@ -242,6 +254,9 @@ class Runtime:
     async def _carry_on(self, carry: Carry) -> Run:
         try:
             return await carry.on()
+        except Exception:
+            self._given_up.add(carry.run.id)
+            raise
         finally:
             del self._carried[carry.run.id]
             del self._tasks[carry.run.id]
@@ -345,7 +360,9 @@ class Runtime:
                     await self._tell_past(run, listener)
 
     async def _take_up(self, run: str) -> None:
-        if run in self._tasks or self._closing.is_set():
+        if run in self._tasks or run in self._given_up or self._closing.is_set():
+            return
+        if self.store.carrier(run) not in (None, self.store.process):
             return
         with suppress(CarriedElsewhere, ClaudeError, ProjectError, NotFound):
             await self.store.claim(run)

@@ -106,7 +106,13 @@ class Desk:
         return run_now(self.elsewhere.append(run, events))
 
     def start(
-        self, number: int, *, prompt: str, user: str = "mona", agent: str = "desk", tools: Sequence[str] = ()
+        self,
+        number: int,
+        *,
+        prompt: str,
+        user: str = "mona",
+        agent: str = "desk",
+        tools: Sequence[str] = (),
     ) -> Run:
         """A run whose id ends in `number`."""
         definition = to_json({"name": agent, "tools": [{"name": name} for name in tools]})
@@ -284,7 +290,9 @@ def busy(desk: Desk) -> str:
     )
     desk.append(
         run,
-        desk.decided(run, refund, preview="refund 950.00 EUR to cus_0192 (li_82)", rule=REFUND_RULE),
+        desk.decided(
+            run, refund, preview="refund 950.00 EUR to cus_0192 (li_82)", rule=REFUND_RULE
+        ),
     )
     desk.clock.pass_(45)
     desk.hold(

@@ -158,10 +158,11 @@ def test_a_fold_of_nothing_is_refused() -> None:
 def test_a_record_costs_the_same_in_the_first_turn_and_the_thousandth() -> None:
     story = Story()
     story.tell(started())
+    _turn(story, 1)
     early = _calls_of_a_turn(story, 2)
     for turn in range(3, 1000):
         _turn(story, turn)
-    assert len(story.run.messages) == 1997
+    assert len(story.run.messages) == 1999
     assert _calls_of_a_turn(story, 1000) == early
 
 
@@ -396,6 +397,8 @@ def test_a_new_revision_keeps_only_the_approvals_that_it_names() -> None:
 def test_a_verdict_on_a_call_that_nobody_holds_changes_nothing(
     late: Callable[..., Any], status: str
 ) -> None:
+    if (late, status) == (decided, "requested"):
+        return  # this is how a call is decided
     story = a_story(PAY, use("read_note", id="other"))
     if status == "denied":
         story.tell(decided(story.call(), "deny"))
@@ -404,8 +407,6 @@ def test_a_verdict_on_a_call_that_nobody_holds_changes_nothing(
         story.tell(began(story.call()))
         story.tell(*([doubted(story.call())] if status == "in doubt" else []))
         story.tell(*([finished(story.call())] if status == "finished" else []))
-    elif late is decided:
-        pytest.skip("this is how a call is decided")
     before = story.call()
     assert before.status == status
     assert story.tell(late(before)).calls[0] == before
@@ -459,5 +460,3 @@ def test_a_record_of_another_run_does_not_pass_for_one_of_this_calls() -> None:
     other.tell(decided(other.call(), "hold"))
     before = story.call()
     assert story.tell(approved(other.call())).calls[0] == before
-
-

@@ -302,5 +302,3 @@ def test_a_run_has_a_next_step_or_waits_or_is_over(choices: list[int]) -> None:
     run = walk(choices).run
     if run.seq:
         assert (next_step(run) is None) == (run.over or run.status == "waiting")
-
-

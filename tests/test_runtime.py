@@ -380,7 +380,7 @@ async def test_headers_hold_no_names_and_no_words(office: MakeOffice) -> None:
             await runtime.wait(run.id)
             headers = b"".join(record.header for record in runtime.store.records(run.id))
             (start, *_) = runtime.store.records(run.id)
-    for private in (b"mona@example.com", b"secret prompt", b"\"ana\"", b"cents", b"Right."):
+    for private in (b"mona@example.com", b"secret prompt", b'"ana"', b"cents", b"Right."):
         assert private not in headers
     assert isinstance(start.event, RunStarted)
     assert start.event.model == MODEL

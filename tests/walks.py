@@ -63,7 +63,9 @@ def _of_claude(run: Run) -> Iterator[AnyEvent]:
     if run.asked:
         turn = run.turn
         yield replied(said("I look."), use("pay", payee="bob", cents=turn), turn=turn)
-        yield replied(use("pay"), use("read_note", id="toolu_2"), use("no_such", id="t3"), turn=turn)
+        yield replied(
+            use("pay"), use("read_note", id="toolu_2"), use("no_such", id="t3"), turn=turn
+        )
         yield replied(use("read_note", name="a"), use("read_note", id="x", name="b"), turn=turn)
         yield replied(said("a moment"), turn=turn, stop_reason="pause_turn")
         yield replied(said("that is it"), turn=turn)

@@ -102,15 +102,17 @@ def asked(turn: int = 1, ask: int = 1) -> ClaudeAsked:
     )
 
 
-def use(name: str, *, id: str = "toolu_1", **arguments: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": id, "name": name, "input": arguments}
+def use(tool: str, /, *, id: str = "toolu_1", **arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": id, "name": tool, "input": arguments}
 
 
 def said(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def replied(*blocks: dict[str, Any], turn: int = 1, stop_reason: str | None = None) -> ClaudeReplied:
+def replied(
+    *blocks: dict[str, Any], turn: int = 1, stop_reason: str | None = None
+) -> ClaudeReplied:
     uses = any(block["type"] == "tool_use" for block in blocks)
     return ClaudeReplied(
         turn=turn,
@@ -266,9 +268,7 @@ class Clock:
 RULES = "default: {read: allow}\nrules: []\n"
 
 
-def a_policy(
-    reviewers: dict[str, tuple[KeyFile, tuple[str, ...]]], rules: str = RULES
-) -> Policy:
+def a_policy(reviewers: dict[str, tuple[KeyFile, tuple[str, ...]]], rules: str = RULES) -> Policy:
     """A policy whose reviewers have these keys and roles."""
     people = [
         f"  - name: {name}\n    roles: [{', '.join(roles)}]\n    keys: ['{key.public_key}']\n"

@@ -77,7 +77,7 @@ _BY_STATUS = {
 SPEND_LIMIT = Kind("spend_limit", "A spend limit of the account was reached.", outage=True)
 CUT = Kind("cut", "The connection was lost before the reply was complete.", again=True, outage=True)
 SILENT = Kind("timeout", "Claude sent nothing for too long.", again=True, outage=True)
-DEADLINE = Kind("deadline", "The run's deadline came before the reply.")
+DEADLINE = Kind("deadline", "The run's time was over before the reply came.", outage=True)
 MALFORMED = Kind("malformed", "The answer is not a reply of the Messages API.", outage=True)
 UNREACHABLE = Kind("connection", "The API cannot be reached. Resume later.", outage=True)
 

@@ -26,7 +26,7 @@ __all__ = ["approvals", "approve", "decided", "reject"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 TAKEN_UP_WITHIN_S = 0.6
-"""How long to look whether a living process takes the run up; such a one looks ten times a second."""
+"""How long to look whether a living process takes the run up; it looks ten times a second."""
 
 FIELDS = (*CallRow.model_fields, "left")
 
@@ -170,8 +170,8 @@ def approve(folder: Path, call: str, digest: str | None, key: Path | None, reaso
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
         shown = _shown(store, call)
-        signer = reviewer_key(project, key)
         reason = reason if expected else ask(shown, store, reason, verb="approve")
+        signer = reviewer_key(project, key)
         queue = ApprovalQueue(store, project.reviewers)
         run = _wait_for(queue.approve(shown, signer=signer, reason=reason, arguments=expected))
         decided(store, run, shown.call.id)
@@ -192,9 +192,8 @@ def reject(folder: Path, call: str, digest: str | None, key: Path | None, reason
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
         shown = _shown(store, call)
+        reason = reason or ask(shown, store, reason, verb="reject")
         signer = reviewer_key(project, key)
-        if not reason:
-            reason = ask(shown, store, reason, verb="reject")
         queue = ApprovalQueue(store, project.reviewers)
         run = _wait_for(queue.reject(shown, signer=signer, reason=reason, arguments=expected))
         decided(store, run, shown.call.id)
@@ -238,10 +237,10 @@ def edit(
     with project.open_store(read_only=False) as store:
         shown = _shown(store, call)
         edited = _edited(shown.call, sets, arguments_file)
-        signer = reviewer_key(project, key)
         if not expected:
             narrate(f"new arguments: {json.dumps(edited)}", bold=True)
             reason = ask(shown, store, reason, verb="edit")
+        signer = reviewer_key(project, key)
         run = _wait_for(_edit(project, store, shown, edited, signer, reason, expected))
         decided(store, run, shown.call.id)
 

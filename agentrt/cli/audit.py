@@ -27,9 +27,18 @@ __all__ = ["audit", "why"]
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
-TELLING = (
-    "agent prompt call tool verdict outcome by reason kind code output stop_reason cost_usd"
-).split()
+TELLING: tuple[str, ...] = (
+    "agent",
+    "prompt",
+    "call",
+    "tool",
+    "verdict",
+    "outcome",
+    "by",
+    "kind",
+    "code",
+)
+TELLING += ("reason", "message", "output", "stop_reason", "model")
 """Fields that tell one record of its type from the others."""
 
 FIELDS = ("id", "run", "seq", "at", "type", "call", "tool", "what")

@@ -127,7 +127,7 @@ class Output:
     def _said(self, name: str, value: Any) -> str:
         if value is None:
             return ""
-        if name.endswith("_at") and isinstance(value, int):
+        if (name == "at" or name.endswith("_at")) and isinstance(value, int):
             return self.time(value)
         if isinstance(value, list | tuple):
             return ", ".join(str(item) for item in value)

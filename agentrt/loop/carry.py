@@ -182,16 +182,17 @@ class Carry:
         if left_s <= 0:
             self._fail(_deadline(self.run))
             return
+        claude = self._around.claude()
         body = request_body(self._head, self.run.messages, stream=self._around.stream)
         self._add(self._asked(step, body))
         await self._save()
         asked = self.run.seq
-        answer = await self._or_ended(self._send(body, left_s))
+        answer = await self._or_ended(self._send(claude, body, left_s))
         self._add(self._answered(answer, step.turn, asked))
 
-    async def _send(self, body: bytes, left_s: float) -> Answer:
+    async def _send(self, claude: Claude, body: bytes, left_s: float) -> Answer:
         run, seq, show = self.run.id, self.run.seq, self._around.show
-        return await self._around.claude().ask(
+        return await claude.ask(
             body,
             deadline_s=left_s,
             show=(lambda delta: show(run, seq, delta)) if self._around.stream else None,
@@ -310,7 +311,7 @@ class Carry:
         """New revisions of the calls whose decision or approvals no longer hold."""
         revisions: list[AnyEvent] = []
         for call in calls:
-            good = await asyncio.to_thread(self._good_approvals, call)
+            good = await self._good_approvals(call)
             current = is_current(
                 self.run, call, tools=self._around.tools, policy=self._around.policy
             )
@@ -319,10 +320,11 @@ class Carry:
                 revisions.append(await self._with_preview(call, revised))
         return revisions
 
-    def _good_approvals(self, call: ToolCall) -> list[Approval]:
+    async def _good_approvals(self, call: ToolCall) -> list[Approval]:
         if not call.approvals:
             return []
-        heads = {record.hash.hex() for record in self._store.records(self.run.id)}
+        records = await asyncio.to_thread(self._store.records, self.run.id)
+        heads = {record.hash.hex() for record in records}
         return check_approvals(
             self.run,
             call,

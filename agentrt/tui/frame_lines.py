@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentrt.tui.lines import Line, Span, between, fit, line, width_of
+from agentrt.tui.lines import Line, Span, between, fit, line, width_of, wrap
 from agentrt.tui.times import clock_time
 from agentrt.visible import visible
 
@@ -33,11 +33,13 @@ KEYS = (
     ("q", "quit"),
 )
 
-ARMED = (
-    "A decision key counts when the call has been in view, unchanged, for 0.6 s; when the",
-    "terminal has the focus; and when the key is neither held down nor pasted. For a call of",
-    "high or critical risk the last line of its arguments must have been on the screen. The",
+TEXTS = (
+    "A decision key counts when the call has been in view, unchanged, for 0.6 s; when the "
+    "terminal has the focus; and when the key is neither held down nor pasted. For a call of "
+    "high or critical risk the last line of its arguments must have been on the screen. The "
     "form takes `enter` only after it has been open for 0.6 s.",
+    "What came from Claude, a tool or a user is shown as plain text; characters that a terminal "
+    r"would obey or an eye would miss are spelt out: \x1b, \u202e.",
 )
 
 
@@ -68,9 +70,11 @@ def head(standing: Standing, width: int) -> Line:
         *_tab("1 Approvals", standing.held, here=standing.screen == "approvals"),
         *_tab("2 Runs", standing.runs, here=standing.screen == "runs"),
     )
-    who = f"{visible(standing.environment)}  {visible(standing.reviewer)}  "
+    where, who = visible(standing.environment), visible(standing.reviewer)
     room = width - width_of(left) - width_of(right) - 2
-    return between(left, (Span(fit(who, room) if len(who) > room else who, "dim"), *right), width)
+    texts = (f"{where}  {who}", f"{where}  {who.partition(' ')[0]}", where, "")
+    said = next(text for text in texts if len(text) <= max(room - 2, 0))
+    return between(left, (Span(f"{said}  ", "dim"), *right), width)
 
 
 def foot(keys: Sequence[tuple[str, str]], width: int) -> Line:
@@ -84,28 +88,11 @@ def foot(keys: Sequence[tuple[str, str]], width: int) -> Line:
     return between(left, PINNED, width)
 
 
-def help_lines() -> list[Line]:
-    """All keys, and when a decision counts."""
+def help_lines(width: int) -> list[Line]:
+    """All keys, when a decision counts, and what is escaped."""
     keys = [line(Span(f"   {key:<14}", "key"), does) for key, does in KEYS]
-    return [
-        line(),
-        *keys,
-        line(),
-        *(line(Span(f"   {row}", "dim")) for row in ARMED),
-        line(),
-        line(
-            Span(
-                "   What came from Claude, a tool or a user is shown as plain text; characters",
-                "dim",
-            )
-        ),
-        line(
-            Span(
-                "   that a terminal would obey or an eye would miss are spelt out: \\x1b, \\u202e.",
-                "dim",
-            )
-        ),
-    ]
+    rows = (row for text in TEXTS for row in ("", *wrap(text, width - 6)))
+    return [line(), *keys, *(line(Span(f"   {row}", "dim")) for row in rows)]
 
 
 def no_room(width: int, height: int) -> list[Line]:
