@@ -1,16 +1,27 @@
 import hashlib
 import json
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import rfc8785
+from everything import recorded
 from facts import any_event
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import AT, replied, started, use
 
-from agentrt.audit.records import ENVELOPE, Written, commitment, read_record, record_hash, write_record
+from agentrt.audit.records import (
+    ENVELOPE,
+    Written,
+    commitment,
+    read_record,
+    record_hash,
+    write_record,
+)
 from agentrt.errors import StoreCorrupt
-from agentrt.events import AnyEvent, Record, event_types
+from agentrt.events import AnyEvent, Approver, Record, RuleRef, event_types
+from agentrt.run import fold
 
 PREV = bytes(range(32))
 RUNS = st.from_regex(r"(sim_)?r_[0-9a-f]{16}", fullmatch=True)
@@ -126,3 +137,53 @@ def test_a_damaged_header_is_corrupt_or_still_a_record(damage: bytes, place: int
         assert isinstance(read_record(broken, b"", {}, {}), Record)
     except StoreCorrupt:
         pass
+
+
+# --- recorded streams ------------------------------------------------------------------
+
+STREAMS = sorted((Path(__file__).parent / "recorded").glob("*.jsonl"))
+
+
+def of_run(path: Path, run: str) -> list[Record]:
+    return [record for record in recorded(path) if record.run == run]
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+def test_a_recorded_stream_has_every_event_of_its_version_and_intact_hashes(path: Path) -> None:
+    records = list(recorded(path))
+    assert all(record_hash(record.header) == record.hash for record in records)
+    assert all(record.forgotten == frozenset() for record in records)
+    if path.stem == "0.1":
+        assert {record.event.type for record in records} == set(event_types())
+
+
+def test_a_run_that_version_0_1_recorded_folds_to_what_it_was() -> None:
+    run = fold(of_run(STREAMS[0], "r_0123456789abcdef"))
+    assert (run.status, run.output, run.turn, run.seq) == ("finished", "Paid.", 4, 31)
+    assert run.prompt == "Pay what is due — 5 €"
+    assert run.user is not None
+    assert (run.user.name, run.user.roles, run.user.verified) == ("mona", ("clerk",), "oidc")
+    assert (run.cost_usd, run.usage.input_tokens) == (Decimal("0.00028"), 40)
+    assert [json.loads(message)["role"] for message in run.messages] == [
+        *("user", "assistant", "user", "assistant", "user", "assistant", "assistant")
+    ]
+    assert [(call.status, call.result[:24], call.attempt) for call in run.all_calls] == [
+        ("finished", "paid 5", 1),
+        ("rejected", "pay was not run: a revie", 0),
+        ("expired", "pay was not run: nobody ", 0),
+        ("finished", "looked", 1),
+        ("denied", "pay was not run: policy ", 1),
+    ]
+    first = run.all_calls[0]
+    assert first.approver == Approver(
+        roles=("lead",), severity="critical", expires_at=first.expires_at
+    )
+    assert [approval.by for approval in first.approvals] == ["ana"]
+    assert first.rules == (RuleRef(id="payments", file="rules.yaml", line=3),)
+
+
+def test_the_other_chains_of_version_0_1_fold_to_what_they_were() -> None:
+    cancelled = fold(of_run(STREAMS[0], "sim_r_0123456789abcdef"))
+    assert (cancelled.status, cancelled.simulated) == ("cancelled", True)
+    assert [call.status for call in cancelled.calls] == ["cancelled"]
+    assert fold(of_run(STREAMS[0], "store")).bundle == "b" * 64

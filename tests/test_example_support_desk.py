@@ -1,14 +1,20 @@
 """The support desk: what a person sees, what is refunded, and what its tools refuse."""
 
 import asyncio
+import fcntl
 import io
 import os
+import pty
 import re
+import select
 import sqlite3
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,6 +128,76 @@ def test_a_rejected_refund_leaves_the_money_where_it_is_and_the_mail_says_so() -
     assert "ok      0 refunds in the database, 0 approved" in done.stdout
     assert "Nothing was refunded yet: a colleague looks into it" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+class Terminal:
+    """The demo on a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.shown = b""
+        self._screen, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "examples.support_desk", *arguments],
+            cwd=ROOT,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
+        os.close(theirs)
+
+    def press(self, key: str) -> None:
+        os.write(self._screen, key.encode())
+
+    def until(self, seen: Callable[[], bool], *, timeout_s: float = 30) -> bool:
+        """Take what is shown, which the demo waits for, until `seen`."""
+        end = time.monotonic() + timeout_s
+        while not seen() and time.monotonic() < end:
+            if select.select([self._screen], [], [], 0.05)[0]:
+                with suppress(OSError):  # the other side has closed it
+                    self.shown += os.read(self._screen, 65536)
+        return seen()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._screen)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal("--keep", str(tmp_path / "kept"))
+    yield opened
+    opened.close()
+
+
+def test_behind_the_review_screen_the_run_goes_on_and_the_story_ends_well(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    desk = Desk(World(tmp_path / "kept"))
+    assert terminal.until(lambda: b"Press Enter" in terminal.shown)
+    terminal.press("\r")
+    assert terminal.until(lambda: b"\x1b[?1049h" in terminal.shown), "the screen did not open"
+
+    with desk.store() as store:
+        [held] = desk.queue(store).held()
+        approve = desk.queue(store).approve(held.id, signer=desk.world.key, reason="seen it")
+        asyncio.run(approve)
+        assert terminal.until(lambda: store.load(held.run).over), "nobody carried the run on"
+
+    def left() -> bool:
+        return terminal.process.poll() is not None
+
+    terminal.press("q")
+    assert terminal.until(left), "the screen, or what was behind it, did not end"
+    terminal.until(lambda: b"All of it was kept" in terminal.shown, timeout_s=1)
+    assert terminal.process.returncode == 0
+    after = terminal.shown.rpartition(b"\x1b[?1049l")[2].decode()
+    assert 'approved by demo-lead (you, on the review screen): "seen it"' in after
+    assert "Mona Vale has the second payment back" in after
+    assert "ok      1 refund in the database, 1 approved" in after
 
 
 def test_a_kept_folder_is_a_project_with_the_same_agent(tmp_path: Path) -> None:

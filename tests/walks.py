@@ -26,7 +26,7 @@ from worlds import (
 from agentrt.events import AnyEvent, RunCancelled, RunFailed, RunFinished, RunResumed, User
 from agentrt.run import Run, ToolCall
 
-CHOICES = st.lists(st.integers(0, 10_000), max_size=60)
+CHOICES = st.lists(st.integers(0, 10_000), min_size=10, max_size=60)
 """What to take at each point of a walk."""
 
 

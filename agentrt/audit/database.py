@@ -46,6 +46,7 @@ BEGIN SELECT RAISE(ABORT, 'event is append-only'); END
 REFUSE_GAP = """
 CREATE TRIGGER IF NOT EXISTS event_chain BEFORE INSERT ON event
 WHEN NEW.header ->> '$.run' IS NULL
+  OR json_type(NEW.header, '$.seq') IS NOT 'integer'
   OR NOT coalesce(NEW.header ->> '$.seq' = 1 AND NEW.header ->> '$.prev' = '', FALSE)
   AND NOT EXISTS (
     SELECT 1 FROM event
@@ -208,9 +209,11 @@ def _use_wal(engine: Engine) -> None:
 
 
 def store_row(connection: Connection) -> StoreRow:
-    """The row that describes the store."""
-    row = connection.execute(select(*columns(StoreRow))).one()
-    return StoreRow(**row._mapping)
+    """The row that describes the store. Raises StoreCorrupt."""
+    rows = connection.execute(select(*columns(StoreRow))).all()
+    if len(rows) != 1 or not isinstance(rows[0].format, int):
+        raise StoreCorrupt("The row that describes the store is gone. Restore it from a backup.")
+    return StoreRow(**rows[0]._mapping)
 
 
 def unavailable(path: Path, error: DatabaseError | DBAPIError) -> StoreError:

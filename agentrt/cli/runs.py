@@ -67,11 +67,17 @@ def list_(
             limit = (output.limit or 0) + 1
             rows = store.runs(status=status, agents=agents, user=user, limit=limit)
     output.rows(
-        [row.model_dump(include=set(FIELDS)) for row in rows],
-        columns=("id", "status", "agent", "started_at", "held", "cost_usd", "prompt"),
+        [{**row.model_dump(include=set(FIELDS)), "cost": _cost(row)} for row in rows],
+        columns=("id", "status", "agent", "started_at", "held", "cost", "prompt"),
         fields=FIELDS,
         empty='No runs here yet. `agentrt run "..."` starts one.',
     )
+
+
+def _cost(row: RunRow) -> str:
+    if row.simulated:
+        return "simulated"
+    return f"${row.cost_usd}{' at least' if row.cost_unknown else ''}"
 
 
 @runs.command

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from agentrt.approvals import ApprovalQueue, KeyFile
+from agentrt.cli.ids import call_row
+from agentrt.cli.output import at_terminal
 from agentrt.cli.project import Project, key_path
+from agentrt.cli.reviewing import reviewer_key
 from agentrt.errors import ProjectError
 
 __all__ = ["tui"]
@@ -26,7 +28,7 @@ def tui(folder: Path, read_only: bool, at: str | None, key: Path | None) -> None
     Example:
       agentrt tui --at @next
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not at_terminal():
         raise click.UsageError(
             "The screen needs a terminal: stdin and stderr must not be a pipe or a file. "
             "`agentrt approvals list` works everywhere."
@@ -36,19 +38,24 @@ def tui(folder: Path, read_only: bool, at: str | None, key: Path | None) -> None
         raise ProjectError(
             f'There is no audit store at {project.store_path} yet: `agentrt run "..."` makes it.'
         )
-    _open(project, key_path(key), read_only=read_only, at=at)
+    _open(project, None if read_only else _signer(project, key), at)
 
 
-def _open(project: Project, key: Path, *, read_only: bool, at: str | None) -> None:
+def _signer(project: Project, given: Path | None) -> KeyFile | None:
+    """The reviewer's key; None for an auditor, who has none."""
+    is_there = key_path(given).exists() or not project.reviewers_file.is_file()
+    return reviewer_key(project, given) if is_there else None
+
+
+def _open(project: Project, signer: KeyFile | None, at: str | None) -> None:
     from agentrt.tui import run_app
 
-    signer = KeyFile(key) if key.exists() and not read_only else None
     with project.open_store(read_only=signer is None) as store:
         run_app(
             store,
             ApprovalQueue(store, project.reviewers),
             signer,
-            read_only=read_only or signer is None,
-            at=at,
+            read_only=signer is None,
+            at=call_row(store, at).id if at and at.startswith("@") else at,
             environment=project.environment,
         )

@@ -316,6 +316,8 @@ class ReviewApp(App[None]):
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if self.form.is_open:
             return FORM
+        if not self._has_room:
+            return READ[-1:]
         if self.pane == "reading":
             return READ
         if self.pane == "runs":
@@ -344,6 +346,10 @@ class ReviewApp(App[None]):
         """Note every key and paste before anything acts on it."""
         if isinstance(event, events.Key) and not event.is_forwarded:
             self._key = self._key.then(event.key, at=self._now())
+            # Some terminals tell that they lost the focus and not that it came back: a key shows
+            # it did, and counts for nothing itself.
+            if self._arming.is_blurred:
+                self._arming = self._arming.focused(at=self._now())
             self._notice = None
         elif isinstance(event, events.Paste) and not event.is_forwarded:
             self._arming = self._arming.pasted(at=self._now())
@@ -378,7 +384,7 @@ class ReviewApp(App[None]):
 
     def action_help(self) -> None:
         """All keys."""
-        self._read_out(line(Span("keys", "strong")), help_lines())
+        self._read_out(line(Span("keys", "strong")), help_lines(self.size.width))
 
     def action_why(self) -> None:
         """The recorded facts behind the call in view."""
@@ -390,7 +396,7 @@ class ReviewApp(App[None]):
         run = shown.run.id if shown else self.runs.id_in_view or ""
         with self._asking():
             told = explain(self._store.records(run), call)
-            lines = why_lines(told.lines(), width=self.size.width - 1)
+            lines = list(why_lines(told, width=self.size.width - 1))
             self._read_out(line(Span(f"why {call}", "strong")), lines)
 
     def action_copy(self) -> None:

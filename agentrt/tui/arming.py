@@ -9,7 +9,7 @@ from math import inf
 from agentrt.policy.rules import SEVERITIES
 from agentrt.run import ToolCall
 
-__all__ = ["Arming", "Key", "confirmation", "reason_min"]
+__all__ = ["CONFIRMED_DIGITS", "VIEW_S", "Arming", "Key", "confirmation", "reason_min"]
 
 VIEW_S = 0.6
 """How long a call, and then the form, must have been in view unchanged."""
@@ -25,6 +25,7 @@ BURST_S = 0.03
 
 REASON_MIN = 10
 CONFIRMED_DIGITS = 6
+"""How much of the digest of its arguments is retyped for a critical call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Arming:
     def blurred(self) -> Arming:
         """With the focus gone."""
         return replace(self, focused_since=inf)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether the terminal is without the focus."""
+        return self.focused_since == inf
 
     def pasted(self, *, at: float) -> Arming:
         """With something pasted just now."""

@@ -11,8 +11,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from agentrt.approvals import Shown
+from agentrt.approvals.verdicts import standing
 from agentrt.events import RuleRef
 from agentrt.run import Run, ToolCall
+from agentrt.tui.arming import CONFIRMED_DIGITS
 from agentrt.tui.lines import LABEL_CELLS, Line, Span, line, ruled, section, width_of, wrap
 from agentrt.tui.theme import risk
 from agentrt.tui.times import clock_time, day_and_time, span_of
@@ -62,12 +64,12 @@ def call_text(
         *section("ARGS", _arguments(call, room)),
     ]
     after = [
-        *section("DIGEST", _digest(call)),
+        *section("DIGEST", _digest(call, room)),
         *section("ASKED BY", _asked_by(shown.run, call, room)),
         *section("LED HERE", _led_here(shown.run, call, room)),
         *section("APPROVALS", _approvals(call, room)),
         *section("YOU MAY", _you_may(may, room)),
-        *section("THEN", _then(call, room)),
+        *section("THEN", _then(shown.run, call, room)),
         *section("RULE", _rules(call, policy, room)),
     ]
     return CallText((*before, *after), arguments_end=len(before) - 1)
@@ -144,9 +146,15 @@ def _strings(data: Any) -> Iterator[str]:
                 yield from _strings(value)
 
 
-def _digest(call: ToolCall) -> Iterator[Line]:
-    digest = call.arguments_digest
-    yield line(Span(digest[:-6], "dim"), Span(f" {digest[-6:]}", "strong"))
+def _digest(call: ToolCall, room: int) -> Iterator[Line]:
+    """The end stands apart: it is what a critical call asks to be retyped."""
+    digest, end = (
+        call.arguments_digest[:-CONFIRMED_DIGITS],
+        call.arguments_digest[-CONFIRMED_DIGITS:],
+    )
+    *full, last = wrap(digest, room - CONFIRMED_DIGITS - 1)
+    yield from (line(Span(row, "dim")) for row in full)
+    yield line(Span(last, "dim"), Span(f" {end}", "strong"))
 
 
 def _asked_by(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
@@ -214,7 +222,9 @@ def _you_may(may: str | None, room: int) -> Iterable[Line]:
     return _texts(f"not decide: {may}", room, "bad")
 
 
-def _then(call: ToolCall, room: int) -> Iterable[Line]:
+def _then(run: Run, call: ToolCall, room: int) -> Iterable[Line]:
+    if call.status != "held":
+        return _texts(standing(run, call), room)
     if call.expires_at is None:
         return [line("it waits for as long as it takes")]
     text = f"at {day_and_time(call.expires_at)} it expires and counts as rejected"

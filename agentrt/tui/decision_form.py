@@ -176,6 +176,6 @@ def _title(shown: Shown, verdict: str, width: int) -> Line:
         Span(verdict.upper(), style),
         Span(f" {call.id}  {visible(call.tool)}  ", "strong"),
         Span(" ".join(mark.text.split()), mark.style),
-        Span(f"   digest ...{call.arguments_digest[-6:]}   enter commits, esc back", "dim"),
+        Span(f"   digest ...{call.arguments_digest[-6:]}", "dim"),
     )
     return ruled(title, width)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from agentrt.audit import RunRow
 from agentrt.events import CallDecided, Record
-from agentrt.run import Fact, Run, tell
+from agentrt.run import Fact, Run, Why, tell
 from agentrt.run.state import call_id
-from agentrt.tui.lines import Line, Span, fit, line, ruled, wrap
+from agentrt.tui.lines import Line, Span, fit, fit_line, line, ruled, wrap
 from agentrt.tui.times import clock_time, span_of
 from agentrt.visible import visible
 
@@ -68,7 +68,8 @@ def run_row(row: RunRow, *, now: int, width: int) -> Line:
         visible(row.prompt),
     )
     text = _columns(texts, width)
-    return line(text[:3], Span(text[3:12], STATUS_STYLES.get(row.status, "text")), text[12:])
+    status = Span(text[3:12], STATUS_STYLES.get(row.status, "text"))
+    return fit_line(line(text[:3], status, text[12:]), width)
 
 
 def cost(usd: Decimal, *, unknown: bool) -> str:
@@ -123,18 +124,24 @@ def run_facts(records: Sequence[Record], *, width: int) -> Iterator[tuple[str, t
     for record, fact in zip(records, tell(records), strict=True):
         if isinstance(record.event, CallDecided):
             tools[record.event.call] = record.event.tool
-        yield str(fact.seq), tuple(_fact_lines(record, fact, tools, width))
+        call = getattr(record.event, "call", None)
+        subject = f"{tools.get(call, '?')}: " if call else ""
+        yield str(fact.seq), tuple(_fact_lines(fact, subject, width))
 
 
-def why_lines(lines: Iterator[str], *, width: int) -> list[Line]:
+def why_lines(why: Why, *, width: int) -> Iterator[Line]:
     """The answer to *why did this call happen*, to be read."""
-    texts = (visible(text) for text in lines)
-    return [line(f" {row}") for text in texts for row in wrap(text, width - 2)]
+    call = why.call
+    yield line(Span(f"   {visible(call.tool)} {call.status}", "strong"), f"   of {why.run.id}")
+    for fact in why.led_here:
+        yield from _fact_lines(fact, "", width)
+    if why.followed:
+        yield line(Span("   what followed", "strong"))
+    for fact in why.followed:
+        yield from _fact_lines(fact, "", width)
 
 
-def _fact_lines(record: Record, fact: Fact, tools: Mapping[str, str], width: int) -> Iterator[Line]:
-    call = getattr(record.event, "call", None)
-    subject = f"{tools.get(call, '?')}: " if call else ""
+def _fact_lines(fact: Fact, subject: str, width: int) -> Iterator[Line]:
     style = FACT_STYLES.get(fact.type, "dim")
     room = max(width - HEAD_CELLS - 1, 20)
     first, *more = wrap(visible(subject + fact.text), room)

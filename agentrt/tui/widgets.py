@@ -174,6 +174,7 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         self._keys: list[str] = []
         self._starts: list[int] = []
         self._rows: list[tuple[str | None, Line]] = []
+        """Every line with the key of its item; None: it belongs to none."""
         self.selected: str | None = None
 
     @property
@@ -207,7 +208,8 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         key, of = self._rows[at]
         if key is None or key != self.selected:
             return drawn(self, of)
-        return drawn(self, _marked(of), reverse=True)
+        first = at == 0 or self._rows[at - 1][0] != key
+        return drawn(self, _marked(of) if first else of, reverse=True)
 
     def action_by(self, items: int) -> None:
         """Move the cursor by so many items."""
