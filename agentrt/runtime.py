@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import secrets
 import socket
@@ -89,6 +90,7 @@ class Runtime:
         self._listeners: dict[str, list[_Listener]] = {}
         self._given_up: set[str] = set()
         """Runs that could not be carried on here: they go on when they are told to."""
+        self._next_expiry = math.inf
         self._changed = asyncio.Condition()
         self._ticker: asyncio.Task[None] | None = None
 
@@ -328,7 +330,7 @@ class Runtime:
     async def _tick_for_ever(self) -> None:
         watch = self.store.watch()
         try:
-            await self._look_around()
+            await self._look_around(watch)
             while True:
                 await asyncio.sleep(TICK_S)
                 with suppress(AgentrtError):  # a store that is away may come back
@@ -337,23 +339,21 @@ class Runtime:
             watch.close()
 
     async def _tick(self, watch: Watch) -> None:
-        for run in await self.approvals.expire_due() if self._due() else ():
-            await self._take_up(run)
+        if self._next_expiry <= self.store.clock():
+            await self.approvals.expire_due()
         if watch.changed():
-            await self._look_around()
+            await self._look_around(watch)
             await self._notify()
 
-    def _due(self) -> bool:
-        return self.store.next_expiry() <= self.store.clock()
-
-    async def _look_around(self) -> None:
-        """See which carried runs were ended from outside, and take up what is ready."""
-        for row in self.store.runs(status=("cancelled",), ids=tuple(self._carried)):
-            self._carried[row.id].ended.set()
-        if self._closing.is_set():
-            return
-        for row in self.store.runs(status=("running",), agents=tuple(self._agents)):
-            await self._take_up(row.id)
+    async def _look_around(self, watch: Watch) -> None:
+        """See what expires next and what was ended from outside; take up what is ready."""
+        self._next_expiry = watch.next_expiry()
+        for run, carry in list(self._carried.items()):
+            if watch.status(run) == "cancelled":
+                carry.ended.set()
+        for run, agent in watch.running():
+            if agent in self._agents:
+                await self._take_up(run)
         for run, listeners in list(self._listeners.items()):
             if run not in self._tasks:
                 for listener in listeners:

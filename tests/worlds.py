@@ -316,7 +316,9 @@ class Desk:
         run = await self.ask_for(use("pay", payee="bob", cents=cents), **more)
         return run.calls[0]
 
-    def signed(self, run: Run, call: ToolCall, key: KeyFile, by: str, **more: Any) -> CallApproved:
+    def signed(
+        self, run: Run, call: ToolCall, key: KeyFile, by: str, /, **more: Any
+    ) -> CallApproved:
         """A yes by this key, its statement changed by `more`: what an attacker would append."""
         statement = self.statement(run, call, by).model_copy(update=more)
         body = statement.to_bytes()

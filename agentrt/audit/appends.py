@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy import insert as insert_into
-from sqlalchemy.dialects.sqlite import insert as insert_or_update
+from sqlalchemy.dialects.sqlite import insert as insert_into
 
 from agentrt.audit.projections import PROJECTIONS, project
 from agentrt.audit.records import Written, write_record
+from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import ContentRow, EventRow, LeaseRow, RunRow, SharedRow, columns
 from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
@@ -54,39 +54,40 @@ class Draft:
         return tuple(new.record for new in self.written)
 
 
+def _insert(table: Any, *columns: str) -> Any:
+    """An insert of the named columns: the others have defaults or are generated."""
+    return insert_into(table).values({name: bindparam(name) for name in columns})
+
+
 def _upsert(table: Any) -> Any:
-    statement = insert_or_update(table.__table__)
+    names = [column.name for column in table.__table__.columns]
     keys = [column.name for column in table.__table__.primary_key]
-    changed = {
-        column.name: statement.excluded[column.name]
-        for column in table.__table__.columns
-        if column.name not in keys
-    }
+    statement = insert_into(table).values({name: bindparam(name) for name in names})
+    changed = {name: statement.excluded[name] for name in names if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-# Made once: SQLAlchemy then compiles each of them once.
 _run, _lease = columns(RunRow), columns(LeaseRow)
-HEAD = select(_run.head_seq, _run.head_hash).where(_run.id == bindparam("run"))
-LEASE = select(_lease.process).where(_lease.run == bindparam("run"))
-INSERT_EVENT = insert_into(EventRow).inline()
-INSERT_CONTENT = insert_into(ContentRow).inline()
-INSERT_SHARED = insert_or_update(SharedRow).on_conflict_do_nothing()
-UPSERT: dict[type, Any] = {table: _upsert(table) for table in (*PROJECTIONS, LeaseRow)}
+HEAD = Prepared(select(_run.head_seq, _run.head_hash).where(_run.id == bindparam("run")))
+LEASE = Prepared(select(_lease.process).where(_lease.run == bindparam("run")))
+INSERT_EVENT = Prepared(_insert(EventRow, "header", "hash"))
+INSERT_CONTENT = Prepared(_insert(ContentRow, "run", "seq", "part", "salt", "body"))
+INSERT_SHARED = Prepared(_insert(SharedRow, "digest", "body").on_conflict_do_nothing())
+UPSERT = {table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow)}
 
 
 def check_head(connection: Connection, run: Run) -> None:
     """Raises Conflict unless the stored run stands where the caller's fold of it does."""
-    row = connection.execute(HEAD, {"run": run.id}).one_or_none()
-    if (tuple(row) if row else (0, b"")) != (run.seq, run.head):
+    row = HEAD.row(connection, run=run.id)
+    if (row or (0, b"")) != (run.seq, run.head):
         raise Conflict(f"{run.id} has moved on since it was read: read it again.")
 
 
 def check_lease(connection: Connection, run: str, process: str) -> None:
     """Raises CarriedElsewhere unless `process` carries the run."""
-    holder = connection.execute(LEASE, {"run": run}).scalar()
+    (holder,) = LEASE.row(connection, run=run) or ("nobody",)
     if holder != process:
-        raise CarriedElsewhere(f"{run} is carried by {holder or 'nobody'}, not by this process.")
+        raise CarriedElsewhere(f"{run} is carried by {holder}, not by this process.")
 
 
 def insert(connection: Connection, draft: Draft) -> None:
@@ -101,12 +102,12 @@ def insert(connection: Connection, draft: Draft) -> None:
 
 def put(connection: Connection, table: type, rows: list[dict[str, Any]]) -> None:
     """Write rows of a projection in place of those with their keys."""
-    connection.execute(UPSERT[table], rows)
+    UPSERT[table].write(connection, rows)
 
 
 def _insert_records(connection: Connection, written: Sequence[Written]) -> None:
     records = [{"header": new.record.header.decode(), "hash": new.record.hash} for new in written]
-    connection.execute(INSERT_EVENT, records)
+    INSERT_EVENT.write(connection, records)
     content = [
         {
             "run": new.record.run,
@@ -119,8 +120,8 @@ def _insert_records(connection: Connection, written: Sequence[Written]) -> None:
         for part in new.parts
     ]
     if content:
-        connection.execute(INSERT_CONTENT, content)
+        INSERT_CONTENT.write(connection, content)
     shared = {digest: body for new in written for digest, body in new.shared.items()}
     if shared:
         bodies = [{"digest": digest, "body": body} for digest, body in shared.items()]
-        connection.execute(INSERT_SHARED, bodies)
+        INSERT_SHARED.write(connection, bodies)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, StoreRow, columns
 from agentrt.errors import SQLiteTooOld, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 
-__all__ = ["FORMAT", "open_database", "sqlite_module", "store_row", "unavailable"]
+__all__ = ["FAILURES", "FORMAT", "open_database", "sqlite_module", "store_row", "unavailable"]
 
 FORMAT = 1
 """The version of the tables. A store of a newer one is refused."""
@@ -26,6 +26,12 @@ SAFE_SQLITE = (3, 51, 3)
 """Older ones can corrupt a WAL file that two connections write and checkpoint."""
 
 BUSY_TIMEOUT_S = 30
+
+FAILURES = (DBAPIError, UnicodeDecodeError)
+"""What a failing database raises: the latter when SQLite's own words quote a damaged text."""
+
+DAMAGE = ("not a database", "malformed", "decode", "no such table", "no such column")
+"""Words of failures that only a damaged file has."""
 
 REFUSE_CHANGE = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {VERB} ON {table}
@@ -96,7 +102,7 @@ def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engin
         _check_format(engine, path)
         if not read_only:
             _use_wal(engine)
-    except DBAPIError as error:
+    except FAILURES as error:
         engine.dispose()
         raise unavailable(path, error) from error
     except StoreError:
@@ -216,10 +222,10 @@ def store_row(connection: Connection) -> StoreRow:
     return StoreRow(**rows[0]._mapping)
 
 
-def unavailable(path: Path, error: DatabaseError | DBAPIError) -> StoreError:
-    """What a failing database means for the store, with what to do."""
-    reason = str(error.orig)
-    if "not a database" in reason or "malformed" in reason:
+def unavailable(path: Path, error: DBAPIError | UnicodeDecodeError) -> StoreError:
+    """What a failing database means for the store, with what to do: see `FAILURES`."""
+    reason = str(error.orig if isinstance(error, DBAPIError) else error)
+    if any(word in reason for word in DAMAGE):
         return StoreCorrupt(f"{path} is damaged ({reason}). Restore it from a backup.")
     hints = {
         "full": "Make room on the disk; nothing ran that is not recorded.",

@@ -90,7 +90,9 @@ def _call_row(run: Run, call: ToolCall) -> Row:
         "revision": call.revision,
         "rule": f"{rule.id} {rule.file}:{rule.line}" if rule else None,
         "severity": call.approver.severity if call.approver else None,
-        "summary": _beginning(call.preview or (call.arguments or call.input).decode()),
+        "summary": _beginning(
+            call.preview or (call.arguments or call.input).decode(errors="replace")
+        ),
         "quorum": call.quorum,
         "approvals": len(call.approvals),
         "attempt": call.attempt,

@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, delete, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, bindparam, delete, select
 
-from agentrt.audit.appends import Draft, check_head, check_lease, insert, put
-from agentrt.audit.database import open_database, store_row, unavailable
+from agentrt.audit.appends import LEASE, Draft, check_head, check_lease, insert, put
+from agentrt.audit.database import FAILURES, open_database, store_row, unavailable
 from agentrt.audit.processes import Process, is_alive
 from agentrt.audit.reads import read_records
+from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import (
     ApprovalRow,
     CallRow,
@@ -187,7 +187,7 @@ class AuditStore:
         mine = self.process
 
         def work(connection: Connection) -> None:
-            holder = connection.execute(select(_lease.process).where(_lease.run == run)).scalar()
+            (holder,) = LEASE.row(connection, run=run) or (None,)
             if holder not in (None, mine) and self.is_alive(str(holder)):
                 raise CarriedElsewhere(f"{run} is being carried on by the process {holder}.")
             put(connection, LeaseRow, [{"run": run, "process": mine}])
@@ -199,7 +199,7 @@ class AuditStore:
         mine = self.process
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(LeaseRow).where(_lease.run == run, _lease.process == mine))
+            RELEASE.write(connection, [{"run": run, "process": mine}])
 
         await self._write(work)
 
@@ -281,13 +281,6 @@ class AuditStore:
         query = select(*_approval).order_by(_approval.at.desc(), _approval.seq.desc()).limit(1)
         return next(iter(self._rows(ApprovalRow, query)), None)
 
-    def next_expiry(self) -> float:
-        """When the next held call expires, in milliseconds since the epoch; else infinity."""
-        query = select(_run.wake_at).where(_run.wake_at.is_not(None)).order_by(_run.wake_at)
-        with self._reading() as connection:
-            found: int | None = connection.execute(query.limit(1)).scalar()
-        return math.inf if found is None else found
-
     def find_run(self, prefix: str) -> str:
         """The run whose id begins so. Raises NotFound, also when several do."""
         return self._find(RunRow, prefix, "run")
@@ -346,14 +339,14 @@ class AuditStore:
 
     def watch(self) -> Watch:
         """Something that says when another connection, of any process, has written."""
-        return Watch(self)
+        return Watch(self.path, self._engine)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except FAILURES as error:
             raise unavailable(self.path, error) from error
 
     def _rows(self, table: type[T], query: Any) -> list[T]:
@@ -374,28 +367,40 @@ class AuditStore:
 
 
 class Watch:
-    """Says whether anything was written since it was last asked; costs microseconds."""
+    """A cheap look at the store, for whoever looks many times a second."""
 
-    def __init__(self, store: AuditStore) -> None:
-        self._path = store.path
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self._path = path
         self._file = self._identity()
-        try:
-            self._connection = store._engine.connect()
-        except DBAPIError as error:
-            raise unavailable(self._path, error) from error
-        self._seen = self._version()
+        with self._answering():
+            self._connection = engine.connect()
+            self._seen = self._version()
 
     def changed(self) -> bool:
-        """Whether another connection has written since the last time.
+        """Whether another connection, of any process, has written since the last time.
 
         Raises StoreUnavailable, also when the file is gone or another took its place: an open
-        database would go on answering from what nobody else can see.
+        database goes on answering from what nobody else can see.
         """
         if self._identity() != self._file:
             raise StoreUnavailable(f"{self._path} was replaced by another file. Open it again.")
-        version = self._version()
+        with self._answering():
+            version = self._version()
         changed, self._seen = version != self._seen, version
         return changed
+
+    def running(self) -> list[tuple[str, str]]:
+        """The runs that somebody could carry on now, each with its agent."""
+        return [(run, agent) for run, agent in self._rows(RUNNING)]
+
+    def status(self, run: str) -> str:
+        """How the run stands."""
+        return str(self._rows(STATUS, run=run)[0][0])
+
+    def next_expiry(self) -> float:
+        """When the next held call expires, in milliseconds since the epoch; else infinity."""
+        found = self._rows(NEXT_EXPIRY)
+        return found[0][0] if found else math.inf
 
     def close(self) -> None:
         """Let the connection go."""
@@ -410,10 +415,29 @@ class Watch:
             ) from error
         return found.st_dev, found.st_ino
 
-    def _version(self) -> int:
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-            self._connection.rollback()
-        except DBAPIError as error:
+            yield
+        except FAILURES as error:
             raise unavailable(self._path, error) from error
+
+    def _version(self) -> int:
+        version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        self._connection.rollback()
         return version
+
+    def _rows(self, statement: Prepared, **values: Any) -> list[tuple[Any, ...]]:
+        rows = statement.rows(self._connection, **values)
+        self._connection.rollback()  # a look must not hold on to what it saw
+        return rows
+
+
+RUNNING = Prepared(select(_run.id, _run.agent).where(_run.status == "running"))
+STATUS = Prepared(select(_run.status).where(_run.id == bindparam("run")))
+NEXT_EXPIRY = Prepared(
+    select(_run.wake_at).where(_run.wake_at.is_not(None)).order_by(_run.wake_at).limit(1)
+)
+RELEASE = Prepared(
+    delete(LeaseRow).where(_lease.run == bindparam("run"), _lease.process == bindparam("process"))
+)

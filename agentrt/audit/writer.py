@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
-from agentrt.audit.database import unavailable
+from agentrt.audit.database import FAILURES, unavailable
 from agentrt.errors import AgentrtError, StoreUnavailable
 
 __all__ = ["Writer"]
@@ -103,7 +102,7 @@ class Writer:
     def _one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """One failing piece must not fail the others of its group."""
         if len(group) == 1:
-            failure = unavailable(self._path, error) if isinstance(error, DBAPIError) else error
+            failure = unavailable(self._path, error) if isinstance(error, FAILURES) else error
             _tell(group[0], None, failure)
             return
         for waiting in group:

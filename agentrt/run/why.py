@@ -273,7 +273,8 @@ def _decided(event: CallDecided) -> tuple[str, list[str]]:
         f"rule {rule.id} at {rule.file}:{rule.line} of policy {event.bundle[:12]}"
         for rule in event.rules
     ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
-    details.append(f"arguments {event.arguments_digest[:12]}: {_cut(event.arguments.decode())}")
+    arguments = event.arguments.decode(errors="replace")
+    details.append(f"arguments {event.arguments_digest[:12]}: {_cut(arguments)}")
     if event.preview:
         details.append(f"preview: {_cut(event.preview)}")
     return f"policy decided: {event.verdict} (revision {event.revision}{edited})", details

@@ -131,6 +131,7 @@ class ReviewApp(App[None]):
         at: str | None = None,
         environment: str = "development",
         now: Callable[[], float] = time.monotonic,
+        poll_s: float = POLL_S,
     ) -> None:
         super().__init__()
         self._store = store
@@ -138,6 +139,7 @@ class ReviewApp(App[None]):
         self._signer = None if read_only else signer
         self._environment = environment
         self._now = now
+        self._poll_s = poll_s
         self._reviewer, self._no_keys = _who(queue, signer, read_only=read_only)
         self._at = _place(store, at)
         self._watch: Watch | None = None
@@ -173,11 +175,11 @@ class ReviewApp(App[None]):
     def on_mount(self) -> None:
         """Read the store, go where `at` says, and begin to look for changes."""
         self._fit()
-        self._poll()
+        self.poll()
         self.query_one("#queue", LineList).focus()
         if self._at is not None:
             self._open_place(*self._at)
-        self.set_interval(POLL_S, self._poll)
+        self.set_interval(self._poll_s, self.poll)
 
     def on_unmount(self) -> None:
         """Let the store go."""
@@ -208,7 +210,10 @@ class ReviewApp(App[None]):
 
     # --- live -----------------------------------------------------------------------------
 
-    def _poll(self) -> None:
+    def poll(self) -> None:
+        """Look at the store and the clock once, and draw what has changed."""
+        if not self.is_running:  # the screens are being taken down
+            return
         with self._asking():
             if self._watch is None:
                 self._watch = self._store.watch()

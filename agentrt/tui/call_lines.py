@@ -100,22 +100,19 @@ def _why_held(call: ToolCall, room: int) -> Iterator[Line]:
     for rule in call.rules:
         yield from _texts(f"{rule.id}   {rule.file}:{rule.line}", room, "strong")
     if not call.rules:
-        yield line(Span(f"by {visible(call.basis)}, no rule speaks of it", "strong"))
+        yield from _texts(f"by {call.basis}, no rule speaks of it", room, "strong")
     yield from _texts(call.reason, room)
 
 
 def _will_do(call: ToolCall, room: int) -> Iterator[Line]:
     said = call.preview or "The tool gives no preview: its arguments are all there is to go by."
     yield from _texts(said, room, "strong" if call.preview else "dim")
-    irreversible = call.effect == "irreversible"
-    labels = ", ".join(visible(label) for label in call.labels)
-    yield line(
-        Span(
-            "NOT REVERSIBLE" if irreversible else visible(call.effect),
-            "critical" if irreversible else "dim",
-        ),
-        Span(f"   {labels}" if labels else "", "dim"),
-    )
+    if call.effect == "irreversible":
+        yield line(Span("NOT REVERSIBLE", "critical"))
+    else:
+        yield from _texts(call.effect, room, "dim")
+    if call.labels:
+        yield from _texts(", ".join(call.labels), room, "dim")
 
 
 def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
@@ -123,12 +120,12 @@ def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
     count = sum(hidden(text) for text in _strings(data))
     fields = len(data) if isinstance(data, dict) else 1
     unseen = f"{count} hidden characters, spelt out" if count else "no hidden characters"
-    edited = f"   edited by {visible(call.editor)}" if call.editor else ""
     yield line(
         f"{fields} {'field' if fields == 1 else 'fields'}, ",
         Span(unseen, "alarm" if count else "ok"),
-        Span(edited, "medium"),
     )
+    if call.editor:
+        yield from _texts(f"edited by {call.editor}", room, "medium")
     yield from _texts(json.dumps(data, indent=2, ensure_ascii=False), room)
 
 
@@ -160,12 +157,10 @@ def _digest(call: ToolCall, room: int) -> Iterator[Line]:
 def _asked_by(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
     user = run.user
     who = ", ".join((user.name, *user.roles, user.verified)) if user else "nobody named"
-    yield line(
-        f"{visible(who)} asked the agent {visible(run.agent)}",
-        Span(f"   {day_and_time(run.started_at)}", "dim"),
-    )
+    yield from _texts(f"{who} asked the agent {run.agent}", room)
     yield from _texts(f'"{_cut(run.prompt)}"', room)
-    yield line(Span(f"the call was asked for {day_and_time(call.requested_at)}", "dim"))
+    began, asked = day_and_time(run.started_at), clock_time(call.requested_at)
+    yield line(Span(f"{began}; the call came {asked}", "dim"))
 
 
 def _led_here(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
@@ -174,7 +169,7 @@ def _led_here(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
     if left_out > 0:
         yield line(Span(f"{left_out} earlier pieces are left out; enter: the whole run", "dim"))
     for who, text in islice(pieces, max(left_out, 0), None):
-        first, *more = wrap(visible(_cut(text), lines=True), max(room - 9, 10))
+        first, *more = wrap(visible(_cut(text), lines=True), room - 9)
         yield line(Span(f"{who:<7}  ", "dim"), Span(first))
         yield from (line(f"{'':<9}{row}") for row in more)
     if not pieces:
@@ -210,7 +205,7 @@ def _piece(block: Mapping[str, Any], names: dict[str, str]) -> tuple[str, str] |
 
 def _approvals(call: ToolCall, room: int) -> Iterator[Line]:
     roles = f" by {', '.join(call.approver.roles)}" if call.approver and call.approver.roles else ""
-    yield line(f"{len(call.approvals)} of {call.quorum} needed{visible(roles)}")
+    yield from _texts(f"{len(call.approvals)} of {call.quorum} needed{roles}", room)
     for given in call.approvals:
         reason = f'"{given.reason}"' if given.reason else "no reason"
         yield from _texts(f"{given.by}  {clock_time(given.at)}  {reason}", room, "ok")
@@ -233,7 +228,7 @@ def _then(run: Run, call: ToolCall, room: int) -> Iterable[Line]:
 
 def _rules(call: ToolCall, policy: Mapping[str, str] | None, room: int) -> Iterator[Line]:
     if policy is None:
-        yield line(Span(f"the text of policy {call.bundle[:12]} is not recorded here", "dim"))
+        yield line(Span(f"policy {call.bundle[:12]} is not recorded here", "dim"))
         return
     for rule in call.rules:
         yield from _rule(rule, policy, room)

@@ -27,6 +27,7 @@ class Field(Input):
 
     def __init__(self, *, id: str, pasteable: bool) -> None:
         super().__init__(id=id, compact=True, select_on_focus=False)
+        self.cursor_blink = False
         self._pasteable = pasteable
 
     def on_key(self, event: events.Key) -> None:
