@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,16 +58,24 @@ class Shop:
         assert result.exit_code == 0, result.stderr
         return json.loads(result.stdout)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """Run a command in a process of its own."""
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, *args: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in a process of its own, which never outlives the block or a minute."""
+        with subprocess.Popen(
             [sys.executable, "-m", "agentrt", "-C", str(self.folder), *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment,
-        )
+        ) as process:
+            watchdog = threading.Timer(60, process.kill)
+            watchdog.start()
+            try:
+                yield process
+            finally:
+                watchdog.cancel()
+                process.kill()
 
     def call(self) -> CallRow:
         """The newest call."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import AT, HOUR_MS, TOOLS, Desk, a_story, decided, doubted, pay, use, began, settled
+from worlds import AT, HOUR_MS, TOOLS, Desk, a_story, began, decided, doubted, pay, settled, use
 
 from agentrt.approvals import KeyFile
 from agentrt.approvals.revisions import is_current, revise

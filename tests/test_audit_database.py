@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pysqlite3 import dbapi2
-from worlds import AT, asked, said, replied, started
+from worlds import AT, asked, replied, said, started
 
 from agentrt.audit import AuditStore, database
 from agentrt.audit.records import write_record

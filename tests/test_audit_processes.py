@@ -41,23 +41,23 @@ def test_a_process_lives_until_it_says_that_it_ends(tmp_path: Path) -> None:
 
 
 def test_another_process_is_seen_to_live(tmp_path: Path) -> None:
-    with another(tmp_path) as (_, id):
-        assert is_alive(tmp_path, id)
+    with another(tmp_path) as (_, name):
+        assert is_alive(tmp_path, name)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_was_killed_is_dead_at_once(tmp_path: Path, number: int) -> None:
-    with another(tmp_path) as (child, id):
+    with another(tmp_path) as (child, name):
         child.send_signal(number)
         child.wait()
-        assert not is_alive(tmp_path, id)
-        assert (tmp_path / id).exists()
+        assert not is_alive(tmp_path, name)
+        assert (tmp_path / name).exists()
 
 
 def test_a_stopped_process_still_lives(tmp_path: Path) -> None:
-    with another(tmp_path) as (child, id):
+    with another(tmp_path) as (child, name):
         child.send_signal(signal.SIGSTOP)
-        assert is_alive(tmp_path, id)
+        assert is_alive(tmp_path, name)
 
 
 def test_a_program_that_was_started_does_not_keep_the_dead_alive(tmp_path: Path) -> None:

@@ -217,9 +217,8 @@ async def test_a_clock_that_went_back_is_noticed_after_a_restart(
     with AuditStore(tmp_path / "a.db", clock=clock) as store:
         await store.append(RUN, [started()])
     clock.now -= HOUR_MS
-    with AuditStore(tmp_path / "a.db", clock=clock) as store:
-        with pytest.raises(ClockWentBack):
-            await store.append(Run("r_new"), [started()])
+    with AuditStore(tmp_path / "a.db", clock=clock) as store, pytest.raises(ClockWentBack):
+        await store.append(Run("r_new"), [started()])
 
 
 async def test_a_clock_that_is_a_little_behind_is_tolerated(
@@ -297,9 +296,9 @@ def claimed_elsewhere(path: Path, run: str) -> Iterator[tuple[subprocess.Popen[s
 
 async def test_a_run_is_carried_by_one_living_process(store: AuditStore) -> None:
     run = await store.append(RUN, [started()])
-    with claimed_elsewhere(store.path, RUN.id) as (child, id):
-        assert store.carrier(RUN.id) == id
-        with pytest.raises(CarriedElsewhere, match=id):
+    with claimed_elsewhere(store.path, RUN.id) as (child, holder):
+        assert store.carrier(RUN.id) == holder
+        with pytest.raises(CarriedElsewhere, match=holder):
             await store.claim(RUN.id)
         with pytest.raises(CarriedElsewhere, match="not by this process"):
             await store.append(run, [asked()], process=store.process)
@@ -307,7 +306,7 @@ async def test_a_run_is_carried_by_one_living_process(store: AuditStore) -> None
         child.kill()
         child.wait()
         assert store.carrier(RUN.id) is None
-        assert not store.is_alive(id)
+        assert not store.is_alive(holder)
         await store.claim(RUN.id)
     assert store.carrier(RUN.id) == store.process
     assert (await store.append(run, [asked()], process=store.process)).seq == 2
@@ -374,16 +373,9 @@ async def test_two_processes_that_append_to_one_run_never_fork_its_chain(
     with AuditStore(store.path.with_name("two.db")) as shared:
         await shared.append(Run("r_shared"), [started()])
         tests = str(Path(__file__).parent)
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(shared.path), f"r_{number}", tests],
-                stdin=-1,
-                stdout=-1,
-                text=True,
-            )
-            for number in range(2)
-        ]
-        conflicts = [_let_run(child) for child in children]
+        children = [_writer(shared.path, f"r_{number}", tests) for number in range(2)]
+        for child in children:
+            _let_run(child)
         conflicts = [_result(child) for child in children]
         assert shared.load("r_shared").seq == 1 + 120 - sum(conflicts)
         assert [shared.load(f"r_{number}").seq for number in range(2)] == [61, 61]
@@ -391,13 +383,17 @@ async def test_two_processes_that_append_to_one_run_never_fork_its_chain(
         assert all(conflict < 60 for conflict in conflicts)  # neither was kept out for long
 
 
-def _let_run(child: subprocess.Popen[str]) -> int:
+def _writer(path: Path, run: str, tests: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), run, tests]
+    return subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
+
+
+def _let_run(child: subprocess.Popen[str]) -> None:
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     child.stdin.write("go\n")
     child.stdin.flush()
-    return 0
 
 
 def _result(child: subprocess.Popen[str]) -> int:
@@ -599,9 +595,8 @@ async def test_a_watch_sees_that_the_file_was_replaced(store: AuditStore) -> Non
     store.path.rename(store.path.with_name("old.db"))
     with pytest.raises(StoreUnavailable, match="no audit store"):
         watch.changed()
-    with AuditStore(store.path):
-        with pytest.raises(StoreUnavailable, match="replaced"):
-            watch.changed()
+    with AuditStore(store.path), pytest.raises(StoreUnavailable, match="replaced"):
+        watch.changed()
     watch.close()
 
 

@@ -128,8 +128,10 @@ def test_one_byte_of_a_hash_is_found_and_named(
     engine: Engine, row: int, place: int, bits: int
 ) -> None:
     with tampering(engine) as connection:
-        pos, run, seq, hash = pick(connection, row, "hash")
-        sql(connection, "UPDATE event SET hash = ? WHERE pos = ?", flipped(hash, place, bits), pos)
+        pos, run, seq, digest = pick(connection, row, "hash")
+        sql(
+            connection, "UPDATE event SET hash = ? WHERE pos = ?", flipped(digest, place, bits), pos
+        )
         found = verify(connection)
     assert (run, seq) in places(found)
 
@@ -214,11 +216,11 @@ def test_any_two_neighbours_that_are_swapped_are_found(engine: Engine) -> None:
             if len(pair) < 2:
                 continue
             (first, *one), (second, *two) = pair
-            for pos, (header, hash) in ((first, two), (second, one)):
+            for pos, (header, digest) in ((first, two), (second, one)):
                 sql(
                     connection,
                     "UPDATE event SET header = ?, hash = ? WHERE pos = ?",
-                    *(header, hash, pos),
+                    *(header, digest, pos),
                 )
             found = verify(connection)
         assert {(run, seq), (run, seq + 1)} <= places(found)
@@ -438,5 +440,5 @@ def test_a_file_that_was_cut_off_is_found_or_complete(
 
 def test_hashes_are_those_of_sha_256(engine: Engine) -> None:
     with tampering(engine) as connection:
-        for header, hash in sql(connection, "SELECT header, hash FROM event"):
-            assert hashlib.sha256(b"\0" + header.encode()).digest() == hash
+        for header, digest in sql(connection, "SELECT header, hash FROM event"):
+            assert hashlib.sha256(b"\0" + header.encode()).digest() == digest

@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -212,6 +213,6 @@ def test_two_writers_on_one_file_take_turns(tmp_path: Path) -> None:
         thread.join()
     for bench in benches:
         bench.close()
-    changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(order))
     assert len(order) == 120
     assert changes > 5  # the busy handler alone would let one of them finish first

@@ -39,7 +39,7 @@ def test_what_needs_nothing_loads_nothing(args: tuple[str, ...]) -> None:
 def test_the_list_of_held_calls_loads_neither_anthropic_nor_textual(tmp_path: Path) -> None:
     shop = a_shop(tmp_path)
     loaded = modules_after("approvals", "list", cwd=shop.folder)
-    assert loaded.isdisjoint({"anthropic", "textual", "agentrt.runtime", "uvicorn"})
+    assert loaded.isdisjoint(HEAVY)
 
 
 def test_the_version_is_all_that_version_prints() -> None:

@@ -1,13 +1,21 @@
+import itertools
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import PROMPT, Shop, a_shop
+from sqlalchemy import insert
 
+from agentrt.approvals import ApprovalQueue
+from agentrt.audit import AuditStore, CallRow
+from agentrt.cli.approvals import COLUMNS, SEVERITIES, waiting_calls
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import Output, cell, left
+from agentrt.cli.project import Project
+from agentrt.policy import Reviewers, rules
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +195,31 @@ def test_doctor_says_what_to_do_and_prints_no_key(empty: Shop) -> None:
     retired = empty.say("doctor")
     assert retired.exit_code == Exit.FAILED
     assert "was retired on" in retired.stdout
+
+
+def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditStore) -> None:
+    project = replace(Project.find(empty.folder), store_path=store.path)
+    now = dict.fromkeys(CallRow.model_fields, 0) | {"summary": "", "simulated": False}
+    words = dict.fromkeys(("run", "agent", "tool", "effect", "verdict"), "x")
+    cases = itertools.product(("low", "critical", "high", None), (5, 3), ("held", "in doubt"))
+    with store._engine.begin() as connection:
+        for place, (severity, expires_at, status) in enumerate(cases):
+            row = now | words | {"id": f"c_{place}", "severity": severity, "status": status}
+            times = {"expires_at": expires_at, "requested_at": place, "user": None, "rule": None}
+            connection.execute(insert(CallRow).values(**row, **times))
+    queue = ApprovalQueue(store, Reviewers())
+    expected = [row.model_dump() for row in (*queue.held(), *queue.in_doubt())]
+    assert waiting_calls(project) == expected
+    assert len(expected) == 16
+    assert set(COLUMNS) == set(CallRow.model_fields)
+    assert SEVERITIES == rules.SEVERITIES
+
+
+def test_the_list_of_held_calls_says_what_is_wrong_with_the_file(empty: Shop) -> None:
+    (empty.folder / "agentrt.db").write_text("this is no database " * 100)
+    result = empty.say("approvals", "list")
+    assert result.exit_code == Exit.VERIFICATION
+    assert "Restore it from a backup" in result.stderr
 
 
 def test_the_time_left_reads_as_a_clock() -> None:

@@ -1,6 +1,7 @@
 import json
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -270,14 +271,17 @@ def test_a_cancelled_run_is_over(held: Shop) -> None:
     assert "wrong customer" in watched.stderr
 
 
-def test_interrupting_a_run_lets_go_of_it_and_says_how_it_goes_on(shop: Shop) -> None:
-    process = shop.start("run", PROMPT, "--simulated", shop.script, "--on-hold", "wait")
+def wait_for_hold(process: subprocess.Popen[str]) -> None:
     assert process.stderr is not None
-    for line in process.stderr:
-        if "HELD" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    assert any("HELD" in line for line in process.stderr)
+
+
+def test_interrupting_a_run_lets_go_of_it_and_says_how_it_goes_on(shop: Shop) -> None:
+    options = ("--simulated", shop.script, "--on-hold", "wait")
+    with shop.started("run", PROMPT, *options) as process:
+        wait_for_hold(process)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED
     assert f"agentrt runs resume {shop.run().id} --simulated" in told
     assert "Traceback" not in told
@@ -285,13 +289,11 @@ def test_interrupting_a_run_lets_go_of_it_and_says_how_it_goes_on(shop: Shop) ->
 
 
 def test_a_waiting_process_carries_on_what_is_approved_elsewhere(shop: Shop) -> None:
-    process = shop.start("run", PROMPT, "--simulated", shop.script, "--on-hold", "wait")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "HELD" in line:
-            break
-    approved = shop.say("approve", "@next", "--arguments", shop.digest(), "--reason", "fine")
-    text, told = process.communicate(timeout=30)
+    options = ("--simulated", shop.script, "--on-hold", "wait")
+    with shop.started("run", PROMPT, *options) as process:
+        wait_for_hold(process)
+        approved = shop.say("approve", "@next", "--arguments", shop.digest(), "--reason", "fine")
+        text, told = process.communicate(timeout=30)
     assert process.returncode == 0
     assert text.endswith("Done. 32.00 is on its way back to you.\n")
     assert "approved by" in told
@@ -300,19 +302,16 @@ def test_a_waiting_process_carries_on_what_is_approved_elsewhere(shop: Shop) -> 
 
 
 def test_a_detached_run_goes_on_by_itself(shop: Shop) -> None:
-    starting = shop.start("run", PROMPT, "--simulated", shop.script, "--detach")
-    text, _ = starting.communicate(timeout=30)
+    with shop.started("run", PROMPT, "--simulated", shop.script, "--detach") as starting:
+        run = starting.communicate(timeout=30)[0].strip()
     assert starting.returncode == 0
-    run = text.strip()
-    process = shop.start("runs", "watch", run)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "HELD" in line:
-            break
-    shop.say("runs", "cancel", run)
-    process.communicate(timeout=30)
-    assert process.returncode == 0
+    with shop.started("runs", "watch", run) as watching:
+        wait_for_hold(watching)
+        assert shop.say("runs", "cancel", run).exit_code == 0
+        watching.communicate(timeout=30)
+    assert watching.returncode == 0
+    processes = shop.folder / "agentrt.db-processes"
     until = time.monotonic() + 30
-    while any((shop.folder / "agentrt.db-processes").iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)  # the detached process takes its file away when it ends
-    assert not any((shop.folder / "agentrt.db-processes").iterdir())
+    while any(processes.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)  # a process takes its file away when it ends
+    assert not any(processes.iterdir())

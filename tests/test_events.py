@@ -1,6 +1,4 @@
-import hashlib
 import json
-from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -8,7 +6,7 @@ from facts import any_event, events_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from worlds import started, use, replied
+from worlds import replied, started, use
 
 from agentrt.events import (
     CONTENT,

@@ -1,3 +1,4 @@
+import itertools
 import json
 import sys
 import threading
@@ -36,7 +37,6 @@ from agentrt.claude.request import request_body, request_head
 from agentrt.events import (
     Approver,
     BundleLoaded,
-    Record,
     RunCancelled,
     RunFailed,
     RunFinished,
@@ -101,7 +101,7 @@ def test_each_request_extends_the_one_before_byte_for_byte(choices: list[int]) -
         if record.event.type == "claude.asked":
             head = request_head(run.definition.data)
             bodies.append(request_body(head, run.messages, stream=True))
-    for earlier, later in zip(bodies, bodies[1:], strict=False):
+    for earlier, later in itertools.pairwise(bodies):
         assert later.startswith(earlier.removesuffix(b"]}"))
         assert {**json.loads(earlier), "messages": 0} == {**json.loads(later), "messages": 0}
 
@@ -111,7 +111,7 @@ def test_every_tool_use_is_answered_once_in_the_next_message_and_in_order(
     choices: list[int],
 ) -> None:
     messages = [json.loads(message) for message in walk(choices).run.messages]
-    for message, following in zip(messages, messages[1:], strict=False):
+    for message, following in itertools.pairwise(messages):
         if message["role"] == "assistant" and following["role"] == "user":
             asked_for = [part["id"] for part in message["content"] if part["type"] == "tool_use"]
             assert [part["tool_use_id"] for part in following["content"]] == asked_for

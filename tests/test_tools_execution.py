@@ -20,10 +20,23 @@ async def test_a_blocking_function_runs_in_its_own_daemon_thread() -> None:
     def where() -> threading.Thread:
         return threading.current_thread()
 
-    first, second = await execute(where, {}), await execute(where, {})
-    assert first is not second
-    assert first.daemon
-    assert first.name == "tool where"
+    thread = await execute(where, {})
+    assert thread.daemon
+    assert thread is not threading.current_thread()
+
+
+async def test_functions_at_work_at_once_share_no_thread_and_one_that_comes_back_is_reused() -> (
+    None
+):
+    together = threading.Barrier(5, timeout=10)
+
+    def meet() -> threading.Thread:
+        together.wait()
+        return threading.current_thread()
+
+    threads = await asyncio.gather(*[execute(meet, {}) for _ in range(5)])
+    assert len(set(threads)) == 5
+    assert await execute(threading.current_thread, {}) in threads
 
 
 async def test_a_thread_sees_the_context_of_the_task() -> None:
@@ -119,8 +132,15 @@ def test_a_result_that_comes_after_the_loop_is_gone_is_dropped() -> None:
 
     asyncio.run(give_up())
     leave.set()
-    threads[0].join(30)  # an error in the thread would be a warning, and so a failure
-    assert not threads[0].is_alive()
+    # An error would have ended the thread; instead it serves the next function.
+    assert asyncio.run(_served_by(threads[0]))
+
+
+async def _served_by(thread: threading.Thread) -> bool:
+    for _ in range(100):
+        if await execute(threading.current_thread, {}) is thread:
+            return True
+    return False
 
 
 def ran(program: str) -> subprocess.CompletedProcess[str]:

@@ -299,7 +299,12 @@ class Desk:
     ) -> Run:
         """A run whose first reply asks for `uses`, each decided by the policy."""
         begun = await self.store.append(
-            Run(run), [started(bundle=self.policy.bundle, user=user), asked(), replied(*uses)]
+            Run(run),
+            [
+                started(bundle=self.policy.bundle, user=user),
+                asked().model_copy(update={"cause": 1}),
+                replied(*uses).model_copy(update={"cause": 2}),
+            ],
         )
         return await self.decide(begun)
 

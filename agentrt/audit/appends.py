@@ -73,7 +73,9 @@ LEASE = Prepared(select(_lease.process).where(_lease.run == bindparam("run")))
 INSERT_EVENT = Prepared(_insert(EventRow, "header", "hash"))
 INSERT_CONTENT = Prepared(_insert(ContentRow, "run", "seq", "part", "salt", "body"))
 INSERT_SHARED = Prepared(_insert(SharedRow, "digest", "body").on_conflict_do_nothing())
-UPSERT = {table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow)}
+UPSERT: dict[type, Prepared] = {
+    table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow)
+}
 
 
 def check_head(connection: Connection, run: Run) -> None:

@@ -20,6 +20,10 @@ from agentrt.events import FORMAT_VERSION, AnyEvent, Record, load_event
 
 __all__ = ["Part", "Written", "commitment", "read_record", "record_hash", "write_record"]
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
+
 SALT_BYTES = 16
 ENVELOPE = frozenset({"v", "run", "seq", "at", "prev", "parts", "shared"})
 """Header fields that belong to the record; the others are the event's."""
@@ -101,10 +105,7 @@ def read_record(
 
 def canonical(header: Mapping[str, Any]) -> bytes:
     """RFC 8785 bytes of a header; the law is tested against the `rfc8785` package."""
-    text = json.dumps(
-        header, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode()
+    return _CANONICAL.encode(header).encode()
 
 
 def record_hash(header: bytes) -> bytes:

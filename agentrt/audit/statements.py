@@ -15,18 +15,24 @@ from sqlalchemy.exc import DBAPIError
 
 __all__ = ["Prepared"]
 
-_DIALECT = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_DIALECT = sqlite.dialect(paramstyle="named")
 
 
 class Prepared:
     """A compiled statement with named parameters."""
 
     def __init__(self, statement: Any) -> None:
-        self.sql = str(statement.compile(dialect=_DIALECT))
+        compiled = statement.compile(dialect=_DIALECT)
+        self.sql = str(compiled)
+        self._constants = {
+            name: value for name, value in compiled.params.items() if value is not None
+        }
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        found: list[tuple[Any, ...]] = self._executed(connection, "execute", values).fetchall()
+        found: list[tuple[Any, ...]] = self._executed(
+            connection, "execute", {**self._constants, **values}
+        ).fetchall()
         return found
 
     def row(self, connection: Connection, **values: Any) -> tuple[Any, ...] | None:

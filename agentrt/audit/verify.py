@@ -284,6 +284,8 @@ def _pages(connection: Connection, run: str | None) -> Iterator[list[_Stored]]:
         page = [_Stored(row[0], _bytes(row[1]), _bytes(row[2])) for row in rows]
         _add_content(connection, page)
         yield page
+        if page[-1].pos <= last:
+            raise StoreCorrupt("The table of records is damaged: it comes back to where it was.")
         last = page[-1].pos
 
 

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from agentrt.approvals import ApprovalQueue, KeyFile, Shown
-from agentrt.audit import AuditStore, CallRow
-from agentrt.cli.ids import call_row
-from agentrt.cli.output import Output, left, narrate, prints_one, prints_rows
+from agentrt.cli.groups import Commands, LazyCommand
+from agentrt.cli.output import Output, left, prints_rows
 from agentrt.cli.project import Project
-from agentrt.cli.reviewing import ask, call_lines, check_digest, reviewer_key
-from agentrt.errors import NotFound
-from agentrt.policy import Reviewers
-from agentrt.run import Run, ToolCall
 
-__all__ = ["approvals", "approve", "decided", "reject"]
+__all__ = ["approvals", "waiting_calls"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-TAKEN_UP_WITHIN_S = 0.6
-"""How long to look whether a living process takes the run up; it looks ten times a second."""
-
-FIELDS = (*CallRow.model_fields, "left")
-
-_KEY = click.option(
-    "--key",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Your key. Default: $AGENTRT_KEY, else the one in your config folder.",
+COLUMNS = (
+    "id",
+    "run",
+    "turn",
+    "index",
+    "agent",
+    "user",
+    "simulated",
+    "tool",
+    "status",
+    "effect",
+    "verdict",
+    "revision",
+    "rule",
+    "severity",
+    "summary",
+    "quorum",
+    "approvals",
+    "attempt",
+    "requested_at",
+    "decided_at",
+    "expires_at",
+    "finished_at",
 )
-_ARGUMENTS = click.option(
-    "--arguments",
-    "digest",
-    metavar="DIGEST",
-    help="The arguments you mean: their digest as `view` prints it, or its beginning.",
-)
+
+SEVERITIES = ("low", "medium", "high", "critical")
+
+_QUERY = "SELECT * FROM call WHERE status IN ('held', 'in doubt')"
+
+_COMMANDS = {
+    "list": LazyCommand("agentrt.cli.approvals", "list_", "List held calls and calls in doubt."),
+    **{
+        verb: LazyCommand("agentrt.cli.decisions", verb, summary)
+        for verb, summary in {
+            "view": "Show all that is needed to decide a call.",
+            "approve": "Let a held call run.",
+            "reject": "Turn a held call down.",
+            "edit": "Approve a held call with other arguments.",
+        }.items()
+    },
+}
 
 
-def _decides(command: F) -> F:
-    made: Any = click.argument("call")(_ARGUMENTS(_KEY(command)))
-    return made  # type: ignore[no-any-return]
-
-
-@click.group
+@click.group(cls=Commands, lazy=_COMMANDS)
 def approvals() -> None:
     """The calls that wait for a person.
 
@@ -62,7 +71,7 @@ def approvals() -> None:
     """
 
 
-@approvals.command("list")
+@click.command("list")
 @prints_rows
 @click.pass_obj
 def list_(folder: Path, output: Output) -> None:
@@ -73,256 +82,66 @@ def list_(folder: Path, output: Output) -> None:
       agentrt approvals list --json id,tool,severity
     """
     project = Project.find(folder)
-    rows: list[dict[str, Any]] = []
-    if project.store_path.exists():
-        with project.open_store() as store:
-            queue = ApprovalQueue(store, Reviewers())
-            rows = [_data(row, store.clock()) for row in [*queue.held(), *queue.in_doubt()]]
+    rows = [_with_time_left(row) for row in waiting_calls(project)]
     output.rows(
         rows,
         columns=("id", "severity", "left", "tool", "summary", "agent", "rule", "status"),
-        fields=FIELDS,
+        fields=(*COLUMNS, "left"),
         empty="No call waits for a person.",
         total=len(rows),
     )
 
 
-def _data(row: CallRow, now: int) -> dict[str, Any]:
-    waiting = left(row.expires_at, now) if row.status == "held" else ""
-    return {**row.model_dump(), "left": waiting}
+def _with_time_left(row: Mapping[str, Any]) -> dict[str, Any]:
+    now = time.time_ns() // 1_000_000
+    return {**row, "left": left(row["expires_at"], now) if row["status"] == "held" else ""}
 
 
-@approvals.command
-@click.argument("call")
-@prints_one
-@click.pass_obj
-def view(folder: Path, call: str, output: Output) -> None:
-    """Show all that is needed to decide a call.
+def waiting_calls(project: Project) -> list[dict[str, Any]]:
+    """The held calls in the order of the queue, then those in doubt, the newest first.
 
-    \b
-    Example:
-      agentrt approvals view @next
+    The rows are read as they stand in the file: a list that is asked for all day should not
+    load a database toolkit, which takes several times as long as the rest of the command.
     """
-    with Project.find(folder).open_store() as store:
-        shown = _shown(store, call)
-        output.one(_call_data(shown), list(call_lines(shown, store)))
+    if not project.store_path.exists():
+        return []
+    rows = _read(project)
+    held = sorted((row for row in rows if row["status"] == "held"), key=_riskiest_first)
+    doubts = sorted((row for row in rows if row["status"] != "held"), key=_newest_first)
+    return [*held, *doubts]
 
 
-def _shown(store: AuditStore, text: str) -> Shown:
-    return ApprovalQueue(store, Reviewers()).view(call_row(store, text).id)
+def _read(project: Project) -> list[dict[str, Any]]:
+    from pysqlite3 import dbapi2
 
-
-def _call_data(shown: Shown) -> dict[str, Any]:
-    run, call = shown.run, shown.call
-    return {
-        "id": call.id,
-        "run": run.id,
-        "agent": run.agent,
-        "user": run.user.name if run.user else None,
-        "simulated": run.simulated,
-        "tool": call.tool,
-        "status": call.status,
-        "effect": call.effect,
-        "labels": list(call.labels),
-        "turn": call.turn,
-        "revision": call.revision,
-        "arguments": _arguments(call),
-        "arguments_digest": call.arguments_digest,
-        "preview": call.preview,
-        "verdict": call.verdict,
-        "reason": call.reason,
-        "rules": [rule.model_dump() for rule in call.rules],
-        "bundle": call.bundle,
-        "approver": call.approver.model_dump() if call.approver else None,
-        "approvals": [
-            {"by": approval.by, "at": approval.at, "reason": approval.reason, "key": approval.key}
-            for approval in call.approvals
-        ],
-        "expires_at": call.expires_at,
-        "result": call.result or None,
-        "closed_by": call.closed_by or None,
-    }
-
-
-def _arguments(call: ToolCall) -> Any:
     try:
-        return call.arguments_data
-    except ValueError:
-        return call.arguments.decode(errors="replace")
+        # Read-only, so that it never writes to the file, not even a checkpoint.
+        connection = dbapi2.connect(f"{project.store_path.as_uri()}?mode=ro", uri=True, timeout=30)
+        try:
+            found = connection.execute(_QUERY)
+            names = [column[0] for column in found.description]
+            rows = [dict(zip(names, values, strict=True)) for values in found]
+        finally:
+            connection.close()
+    except dbapi2.Error:
+        return _read_as_a_store(project)
+    return [
+        {name: row[name] for name in COLUMNS} | {"simulated": bool(row["simulated"])}
+        for row in rows
+    ]
 
 
-@click.command
-@_decides
-@click.option("--reason", default="", help="Why; it is signed and recorded.")
-@click.pass_obj
-def approve(folder: Path, call: str, digest: str | None, key: Path | None, reason: str) -> None:
-    """Let a held call run, with exactly the arguments that were shown.
-
-    At a terminal it shows the call and asks. A script says --arguments, so that it cannot
-    approve what it has not seen.
-
-    \b
-    Example:
-      agentrt approve @next
-      agentrt approve c_7f3a --arguments 9c1e8f3a21b0 --reason "checked in the ledger"
-    """
-    expected = check_digest(digest) if digest is not None else None
-    project = Project.find(folder)
-    with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
-        reason = reason if expected else ask(shown, store, reason, verb="approve")
-        signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
-        run = _wait_for(queue.approve(shown, signer=signer, reason=reason, arguments=expected))
-        decided(store, run, shown.call.id)
+def _read_as_a_store(project: Project) -> list[dict[str, Any]]:
+    """The same through the store, which says what is wrong with the file."""
+    with project.open_store() as store:
+        return [row.model_dump() for row in store.calls(status=("held", "in doubt"))]
 
 
-@click.command
-@_decides
-@click.option("--reason", default="", help="Why; Claude is told it.")
-@click.pass_obj
-def reject(folder: Path, call: str, digest: str | None, key: Path | None, reason: str) -> None:
-    """Turn a held call down; Claude is told the reason and may do something else.
-
-    \b
-    Example:
-      agentrt reject @next --reason "only one charge is a duplicate"
-    """
-    expected = check_digest(digest) if digest is not None else None
-    project = Project.find(folder)
-    with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
-        reason = reason or ask(shown, store, reason, verb="reject")
-        signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
-        run = _wait_for(queue.reject(shown, signer=signer, reason=reason, arguments=expected))
-        decided(store, run, shown.call.id)
+def _riskiest_first(row: Mapping[str, Any]) -> tuple[int, int, str]:
+    known = row["severity"] in SEVERITIES
+    rank = SEVERITIES.index(row["severity"]) if known else 0
+    return -rank, row["expires_at"] or 0, row["id"]
 
 
-approvals.add_command(approve)
-approvals.add_command(reject)
-
-
-@approvals.command
-@_decides
-@click.option("--set", "sets", metavar="NAME=JSON", multiple=True, help="One argument, as JSON.")
-@click.option(
-    "--arguments-file",
-    type=click.File(encoding="utf-8"),
-    metavar="FILE",
-    help="All arguments as a JSON object; - is stdin.",
-)
-@click.option("--reason", default="", help="Why; it is signed and recorded.")
-@click.pass_obj
-def edit(
-    folder: Path,
-    call: str,
-    digest: str | None,
-    key: Path | None,
-    sets: tuple[str, ...],
-    arguments_file: Any,
-    reason: str,
-) -> None:
-    """Approve a held call with other arguments, which policy decides on again.
-
-    \b
-    Example:
-      agentrt approvals edit @next --set amount=640 --set note='"one charge only"' \\
-        --arguments 9c1e8f3a21b0 --reason "only li_82 was a duplicate"
-    """
-    if bool(sets) == bool(arguments_file):
-        raise click.UsageError("Say what changes: --set NAME=JSON, or --arguments-file FILE.")
-    expected = check_digest(digest) if digest is not None else None
-    project = Project.find(folder)
-    with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
-        edited = _edited(shown.call, sets, arguments_file)
-        if not expected:
-            narrate(f"new arguments: {json.dumps(edited)}", bold=True)
-            reason = ask(shown, store, reason, verb="edit")
-        signer = reviewer_key(project, key)
-        run = _wait_for(_edit(project, store, shown, edited, signer, reason, expected))
-        decided(store, run, shown.call.id)
-
-
-def _edited(call: ToolCall, sets: tuple[str, ...], file: Any) -> dict[str, Any]:
-    if file is not None:
-        return _object(file.read())
-    edited = dict(call.arguments_data)
-    for setting in sets:
-        name, found, text = setting.partition("=")
-        if not found:
-            raise click.UsageError(f"--set {setting}: write NAME=JSON, as in amount=640.")
-        edited[name] = _json(name, text)
-    return edited
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise click.UsageError(
-            f"--set {name}: {text} is not JSON. Text goes in quotes: --set {name}='\"{text}\"'."
-        ) from None
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"--arguments-file: this is not JSON: {error}.") from None
-    if not isinstance(data, dict):
-        raise click.UsageError("--arguments-file: the arguments are a JSON object.")
-    return data
-
-
-def _edit(
-    project: Project,
-    store: AuditStore,
-    shown: Shown,
-    edited: dict[str, Any],
-    signer: KeyFile,
-    reason: str,
-    expected: str | None,
-) -> Coroutine[Any, Any, Run]:
-    return ApprovalQueue(store, project.reviewers).edit(
-        shown,
-        edited,
-        signer=signer,
-        reason=reason,
-        tools=project.tools,
-        policy=project.policy,
-        arguments=expected,
-    )
-
-
-def _wait_for(deciding: Coroutine[Any, Any, Run]) -> Run:
-    return asyncio.run(deciding)
-
-
-def decided(store: AuditStore, run: Run, call: str) -> None:
-    """Say what was decided, and who carries the run on."""
-    now = run.call(call)
-    if now is None:
-        raise NotFound(f"The run {run.id} has no call {call}.")
-    if now.status == "held":
-        missing = now.quorum - len(now.approvals)
-        narrate(f"{call}: recorded; it waits for {missing} more", bold=True)
-        return
-    narrate(f"{call} is {now.status}", bold=True)
-    if run.status == "waiting":
-        narrate(f"{run.id} waits for another call: agentrt approvals list")
-    elif _taken_up(store, run):
-        narrate(f"a living process carries {run.id} on: agentrt runs watch {run.id}")
-    else:
-        script = " --simulated SCRIPT" if run.simulated else ""
-        narrate(f"no living process carries {run.id} on: agentrt runs resume {run.id}{script}")
-
-
-def _taken_up(store: AuditStore, run: Run) -> bool:
-    until = time.monotonic() + TAKEN_UP_WITHIN_S
-    while time.monotonic() < until:
-        if store.carrier(run.id) or store.catch_up(run).seq > run.seq:
-            return True
-        time.sleep(0.05)
-    return False
+def _newest_first(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    return -row["requested_at"], -row["turn"], -row["index"]

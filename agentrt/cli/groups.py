@@ -14,7 +14,7 @@ from agentrt.cli.exits import Exit, exit_code
 from agentrt.errors import AgentrtError
 from agentrt.visible import visible
 
-__all__ = ["LazyCommand", "Root"]
+__all__ = ["Commands", "LazyCommand", "Root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class LazyCommand:
         return command
 
 
-class Root(click.Group):
-    """The commands of `agentrt`; it turns what they raise into a line and an exit code."""
+class Commands(click.Group):
+    """A group whose commands are loaded when they are called."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -69,6 +69,10 @@ class Root(click.Group):
             for name, command in self._lazy.items()
             if name.startswith(incomplete)
         ]
+
+
+class Root(Commands):
+    """All of `agentrt`: what its commands raise becomes a line on stderr and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. What agentrt refuses is one line on stderr, never a traceback."""

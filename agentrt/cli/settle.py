@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agentrt.approvals import ApprovalQueue
-from agentrt.cli.approvals import decided
+from agentrt.cli.decisions import decided
 from agentrt.cli.ids import call_row
 from agentrt.cli.project import Project
 from agentrt.cli.reviewing import reviewer_key

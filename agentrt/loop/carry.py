@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -48,7 +48,7 @@ from agentrt.run import (
     fold,
     next_step,
 )
-from agentrt.tools import Tool, Tools
+from agentrt.tools import Call, Tool, Tools
 
 __all__ = ["Carry", "Surroundings"]
 
@@ -348,11 +348,10 @@ class Carry:
         ]
         self._add(*begun)
         await self._save(not_after=_first_expiry(calls))
-        running = {
-            asyncio.ensure_future(self._attempt(call))
-            for call in self.run.calls
-            if call.id in {event.call for event in begun}
-        }
+        ids = {event.call for event in begun}
+        asked = {call: call_for(self.run, call) for call in self.run.calls if call.id in ids}
+        running = {asyncio.ensure_future(self._attempt(*pair)) for pair in asked.items()}
+        following = asyncio.ensure_future(self._pass_on_end(asked.values()))
         try:
             while running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -361,9 +360,9 @@ class Carry:
                     with suppress(Conflict, CarriedElsewhere):
                         await self._save()
         finally:
-            for task in running:
+            for task in (following, *running):
                 task.cancel()
-        await self._repeat({event.call for event in begun})
+        await self._repeat(ids)
 
     async def _repeat(self, ids: set[str]) -> None:
         """What broke off and is harmless to repeat runs again, with the same key."""
@@ -371,22 +370,18 @@ class Carry:
         if again := [call for call in doubts if self._may_run_again(call)]:
             await self._start(again)
 
-    async def _attempt(self, call: ToolCall) -> list[AnyEvent]:
+    async def _attempt(self, call: ToolCall, asked: Call) -> list[AnyEvent]:
         """What to record of an attempt; a doubt is put to the tool's `check` at once."""
         tool = self._tool(call)
-        asked = call_for(self.run, call)
-        following = asyncio.ensure_future(self._pass_on_end(asked.cancel))
-        try:
-            outcome = await enter(call, tool, asked)
-        finally:
-            following.cancel()
+        outcome = await enter(call, tool, asked)
         if isinstance(outcome.event, CallFinished):
             return [outcome.event]
         return await self._doubted(call, tool, outcome.event, may_be_running=not outcome.ended)
 
-    async def _pass_on_end(self, cancel: threading.Event) -> None:
+    async def _pass_on_end(self, running: Iterable[Call]) -> None:
         await self.ended.wait()
-        cancel.set()
+        for asked in running:
+            asked.cancel.set()
 
     async def _doubted(
         self, call: ToolCall, tool: Tool | None, doubt: CallDoubted, *, may_be_running: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -31,6 +30,7 @@ from agentrt.events import (
     RunStarted,
     Usage,
 )
+from agentrt.run.replacing import replace
 from agentrt.run.state import (
     Approval,
     CallStatus,

@@ -110,7 +110,7 @@ class Approval:
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolCall:
     """A tool_use block and all that became of it."""
 
@@ -193,7 +193,7 @@ class ToolCall:
         return data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """One prompt carried to its output."""
 

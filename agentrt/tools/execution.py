@@ -5,14 +5,15 @@ import contextvars
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Thread
 from typing import Any
+
+from agentrt.tools.threads import run_in_thread
 
 __all__ = ["execute"]
 
 
 async def execute(function: Callable[..., Any], values: Mapping[str, object]) -> Any:
-    """Await an `async def`; run a `def` in a fresh daemon thread with this task's context.
+    """Await an `async def`; run a `def` in a daemon thread of its own with this task's context.
 
     Whatever the function raises comes out as an `Exception`, even SystemExit. Cancelling
     the awaiting task cancels a coroutine; a thread is left to end by itself.
@@ -58,9 +59,7 @@ async def _in_thread(work: Callable[[], Any], *, name: str) -> Any:
             deliver = partial(_set_error, outcome, _as_exception(error, name))
         _post(loop, deliver)
 
-    # Not the loop's executor: its threads are joined at exit, so one hung tool would keep
-    # the process alive, and enough of them would leave no thread for the others.
-    Thread(target=carry, name=f"tool {name}", daemon=True).start()
+    run_in_thread(carry)
     return await outcome
 
 

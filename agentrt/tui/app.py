@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -18,18 +16,29 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import ContentSwitcher, Input
 
-from agentrt.approvals import ApprovalQueue, KeyFile, Shown, Signer
+from agentrt.approvals import ApprovalQueue, Shown, Signer
 from agentrt.audit import AuditStore, Watch
-from agentrt.errors import AgentrtError, ApprovalError, NotFound, StoreError
-from agentrt.policy import Reviewer
-from agentrt.run import Run, explain
+from agentrt.errors import AgentrtError, NotFound, StoreError
+from agentrt.run import explain
 from agentrt.tui.approvals_pane import ApprovalsPane
 from agentrt.tui.arming import Arming, Key
 from agentrt.tui.decision_form import DecisionForm
-from agentrt.tui.frame_lines import ROOM, Standing, foot, head, help_lines, no_room
+from agentrt.tui.frame_lines import (
+    DECIDE,
+    FORM,
+    LOOK,
+    READ,
+    ROOM,
+    Standing,
+    foot,
+    head,
+    help_lines,
+    no_room,
+)
 from agentrt.tui.lines import Line, Span, line, ruled, wrap
 from agentrt.tui.run_lines import why_lines
 from agentrt.tui.runs_pane import RunsPane
+from agentrt.tui.signing import Signing
 from agentrt.tui.theme import DARK_BACKGROUND, LIGHT_BACKGROUND
 from agentrt.tui.widgets import Bar, LineList, LineText
 from agentrt.visible import visible
@@ -38,19 +47,6 @@ __all__ = ["ReviewApp", "run_app"]
 
 POLL_S = 0.075
 """How often the store is looked at; a look costs microseconds."""
-
-DECIDE = (("a", "approve"), ("d", "reject"))
-LOOK = (
-    ("w", "why"),
-    ("enter", "open"),
-    ("/", "filter"),
-    ("y", "copy"),
-    (".", "merge"),
-    ("tab", "next pane"),
-    ("q", "quit"),
-)
-READ = (("esc", "back"), ("j k", "scroll"), ("g G", "ends"), ("q", "quit"))
-FORM = (("enter", "commit"), ("esc", "back"), ("tab", "next field"))
 
 THEMES = (
     Theme("agentrt-dark", primary="#56b4e9", foreground="#e0e0e0", background=DARK_BACKGROUND),
@@ -135,12 +131,10 @@ class ReviewApp(App[None]):
     ) -> None:
         super().__init__()
         self._store = store
-        self._queue = queue
-        self._signer = None if read_only else signer
         self._environment = environment
         self._now = now
         self._poll_s = poll_s
-        self._reviewer, self._no_keys = _who(queue, signer, read_only=read_only)
+        self._signing = Signing.of(queue, signer, read_only=read_only)
         self._at = _place(store, at)
         self._watch: Watch | None = None
         self._unread = True
@@ -161,7 +155,7 @@ class ReviewApp(App[None]):
         """Head, panes, form, message, foot."""
         yield Bar(id="head")
         with ContentSwitcher(id="panes", initial="approvals"):
-            yield ApprovalsPane(self._store, self._queue, self._reviewer, no_keys=self._no_keys)
+            yield ApprovalsPane(self._store, self._signing)
             yield RunsPane(self._store)
             with Vertical(id="reading"):
                 yield Bar(id="read-title")
@@ -313,7 +307,7 @@ class ReviewApp(App[None]):
             held=self.approvals.held,
             runs=self.runs.active,
             environment=self._environment,
-            reviewer=_named(self._reviewer) if self._reviewer else "read only",
+            reviewer=self._signing.name,
             stale_s=stale_s,
             now=self._store.clock(),
         )
@@ -326,8 +320,8 @@ class ReviewApp(App[None]):
         if self.pane == "reading":
             return READ
         if self.pane == "runs":
-            return (("w", "why"), ("esc", "back"), *LOOK[1:])
-        return (*DECIDE, *LOOK) if self._reviewer else LOOK
+            return (LOOK[0], READ[0], *LOOK[1:])
+        return (*DECIDE, *LOOK) if self._signing.reviewer else LOOK
 
     def _status(self, width: int) -> list[Line]:
         """The message line: trouble, then what was just said, then whether keys are armed."""
@@ -477,7 +471,7 @@ class ReviewApp(App[None]):
         self._sending = True
         self._say("signing ...", "dim")
         try:
-            await self._signed(shown, verdict, reason)
+            await self._signing.send(shown, verdict, reason=reason, aside=self.suspend)
         except AgentrtError as error:
             self._say(f"Nothing was decided. {error}", "bad")
         else:
@@ -487,23 +481,6 @@ class ReviewApp(App[None]):
             self._sending = False
             self._close_form()
         self._unread = True
-
-    async def _signed(self, shown: Shown, verdict: str, reason: str) -> None:
-        def decide() -> Run:
-            return asyncio.run(self._verdict(shown, verdict, reason))
-
-        if not (isinstance(self._signer, KeyFile) and self._signer.asks):
-            await asyncio.to_thread(decide)
-            return
-        # ssh-keygen asks at the terminal, so the screens let it go; nothing is drawn meanwhile.
-        with self.suspend(), ThreadPoolExecutor(1) as pool:
-            pool.submit(decide).result()
-
-    async def _verdict(self, shown: Shown, verdict: str, reason: str) -> Run:
-        assert self._signer is not None  # noqa: S101 - without one, no form opens
-        if verdict == "approve":
-            return await self._queue.approve(shown, signer=self._signer, reason=reason)
-        return await self._queue.reject(shown, signer=self._signer, reason=reason)
 
     # --- move -----------------------------------------------------------------------------
 
@@ -593,24 +570,6 @@ class ReviewApp(App[None]):
         yield SystemCommand("Runs: show", "Every run", lambda: self.action_go("runs"))
         yield SystemCommand("Help: keys", "All keys", self.action_help)
         yield from super().get_system_commands(screen)
-
-
-def _who(
-    queue: ApprovalQueue, signer: Signer | None, *, read_only: bool
-) -> tuple[Reviewer | None, str]:
-    """Who decides here, and why nobody does where nobody does."""
-    if read_only:
-        return None, "these screens were opened to be read only"
-    if signer is None:
-        return None, "there is no key to sign with: `agentrt key` tells how to get one"
-    try:
-        return queue.reviewer(signer), ""
-    except ApprovalError as error:
-        return None, str(error)
-
-
-def _named(reviewer: Reviewer) -> str:
-    return f"{reviewer.name} ({', '.join(reviewer.roles)})" if reviewer.roles else reviewer.name
 
 
 def _place(store: AuditStore, at: str | None) -> tuple[str, str | None] | None:

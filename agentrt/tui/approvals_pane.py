@@ -8,7 +8,7 @@ from dataclasses import replace
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from agentrt.approvals import ApprovalQueue, Shown
+from agentrt.approvals import Shown
 from agentrt.approvals.verdicts import check_may_decide, standing
 from agentrt.audit import AuditStore, CallRow
 from agentrt.errors import ApprovalError
@@ -24,6 +24,7 @@ from agentrt.tui.queue_lines import (
     outcome,
     queue_summary,
 )
+from agentrt.tui.signing import Signing
 from agentrt.tui.steady import Steady
 from agentrt.tui.widgets import Bar, LineList, LineText
 
@@ -33,15 +34,12 @@ __all__ = ["ApprovalsPane"]
 class ApprovalsPane(Vertical):
     """What waits for a person, and whether this person may decide it now."""
 
-    def __init__(
-        self, store: AuditStore, queue: ApprovalQueue, reviewer: Reviewer | None, *, no_keys: str
-    ) -> None:
-        """`no_keys` says why this session decides nothing, where there is no reviewer."""
+    def __init__(self, store: AuditStore, signing: Signing) -> None:
         super().__init__(id="approvals")
         self._store = store
-        self._queue = queue
-        self._reviewer = reviewer
-        self._no_keys = no_keys
+        self._queue = signing.queue
+        self._reviewer = signing.reviewer
+        self._nobody = signing.nobody
         self._held: list[CallRow] = []
         self._steady: Steady[CallRow] = Steady()
         self._text = CallText()
@@ -107,7 +105,7 @@ class ApprovalsPane(Vertical):
         if self.shown is None:
             return "there is no call to decide"
         if self._reviewer is None:
-            return self._no_keys
+            return self._nobody
         obstacle = self._forbidden(self.shown, self._reviewer, now)
         return obstacle or self._unread(self.shown)
 
@@ -194,7 +192,7 @@ class ApprovalsPane(Vertical):
 
     def _may(self) -> str | None:
         if self.shown is None or self._reviewer is None:
-            return self._no_keys
+            return self._nobody
         return self._forbidden(self.shown, self._reviewer, self._store.clock())
 
     def _policy(self, bundle: str) -> Mapping[str, str] | None:

@@ -9,13 +9,38 @@ from agentrt.tui.lines import Line, Span, between, fit, line, width_of, wrap
 from agentrt.tui.times import clock_time
 from agentrt.visible import visible
 
-__all__ = ["KEYS", "ROOM", "Standing", "foot", "head", "help_lines", "no_room"]
+__all__ = [
+    "DECIDE",
+    "FORM",
+    "KEYS",
+    "LOOK",
+    "READ",
+    "ROOM",
+    "Standing",
+    "foot",
+    "head",
+    "help_lines",
+    "no_room",
+]
 
 ROOM = (60, 16)
 """Columns and rows below which nothing is decided."""
 
 PINNED = (Span(" ^p", "key"), Span(" commands  ", "dim"), Span("?", "key"), Span(" help ", "dim"))
 """Never dropped: from here every other key can be found."""
+
+DECIDE = (("a", "approve"), ("d", "reject"))
+LOOK = (
+    ("w", "why"),
+    ("enter", "open"),
+    ("/", "filter"),
+    ("y", "copy"),
+    (".", "merge"),
+    ("tab", "next pane"),
+    ("q", "quit"),
+)
+READ = (("esc", "back"), ("j k", "scroll"), ("g G", "ends"), ("q", "quit"))
+FORM = (("enter", "commit"), ("esc", "back"), ("tab", "next field"))
 
 KEYS = (
     ("1  2", "approvals, runs"),
