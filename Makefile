@@ -44,7 +44,8 @@ benchmark: $(READY)  ## speed and memory beside a hand-written loop, as ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 snapshots: $(READY)  ## look at the screens anew and keep them as the expected ones
-	$(BIN)/python -m pytest tests/test_tui_snapshots.py --snapshot-update
+	-$(BIN)/python -m pytest tests/test_tui_snapshots.py -k "not picture" --snapshot-update
+	cp "tests/__snapshots__/test_tui_snapshots/test_approvals[wide].svg" docs/images/approvals.svg
 
 lock: $(READY)  ## resolve the dependencies again into requirements/dev.lock
 	$(BIN)/python -m pip install --quiet uv

@@ -375,6 +375,8 @@ class Runtime:
             self._changed.notify_all()
 
     async def _next_change(self) -> None:
+        if self._ticker is not None and self._ticker.done():
+            self._ticker.result()  # nobody looks around any more: say why
         async with self._changed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout=1)

@@ -273,7 +273,8 @@ def test_edited_arguments_that_do_not_fit_are_refused() -> None:
 def test_a_revision_after_an_edit_keeps_what_the_reviewer_wrote() -> None:
     story = a_story(PAY)
     edited = {"payee": "eve", "cents": 1}
-    story.tell(revise(story.run, story.call(), tools=ALL, policy=policy(), at=AT, edited=edited))
+    revision = revise(story.run, story.call(), tools=ALL, policy=policy(), at=AT, edited=edited)
+    story.tell(revision.model_copy(update={"editor": "ana"}))
     again = revise(story.run, story.call(), tools=ALL, policy=policy(HOLD), at=AT)
     assert json.loads(again.arguments) == edited
     assert pay.name == again.tool

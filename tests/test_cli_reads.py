@@ -206,7 +206,7 @@ def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditS
         for place, (severity, expires_at, status) in enumerate(cases):
             row = now | words | {"id": f"c_{place}", "severity": severity, "status": status}
             times = {"expires_at": expires_at, "requested_at": place, "user": None, "rule": None}
-            connection.execute(insert(CallRow).values(**row, **times))
+            connection.execute(insert(CallRow).values(**(row | times)))
     queue = ApprovalQueue(store, Reviewers())
     expected = [row.model_dump() for row in (*queue.held(), *queue.in_doubt())]
     assert waiting_calls(project) == expected

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from agentrt_tools.clock import get_time
 
 from agentrt.errors import ToolError
+from agentrt_tools.clock import get_time
 
 
 def test_the_time_is_now_in_the_zone_that_was_asked_for() -> None:

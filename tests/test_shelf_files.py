@@ -12,12 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agentrt_tools.files import file_tools
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrt.errors import ToolError
 from agentrt.tools import Call
+from agentrt_tools.files import file_tools
 
 SECRET = "the secret outside"
 

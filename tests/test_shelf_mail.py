@@ -13,12 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agentrt_tools.mail import mail_tools
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from agentrt.errors import ArgumentsInvalid, ProjectError, ToolError
 from agentrt.tools import Call
+from agentrt_tools.mail import mail_tools
 
 TO = ["bob@example.com"]
 

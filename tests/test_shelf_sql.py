@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agentrt_tools.sql import sql_tools
 
 from agentrt.errors import ToolError
 from agentrt.tools import Call
+from agentrt_tools.sql import sql_tools
 
 
 def a_call(key: str = "r:c", cancel: threading.Event | None = None) -> Call:

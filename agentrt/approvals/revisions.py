@@ -61,13 +61,30 @@ def revise(
 
 
 def is_current(run: Run, call: ToolCall, *, tools: Tools, policy: Policy) -> bool:
-    """Whether the decision was taken by this policy, about this tool."""
-    tool = tools.get(call.tool)
-    return tool is not None and tool.digest == call.tool_digest and policy.bundle == call.bundle
+    """Whether the recorded decision is what this policy says of this tool, or stricter.
+
+    It is taken anew to be compared, so that nothing runs by a decision, by terms or by
+    arguments that somebody else wrote into the store.
+    """
+    again = revise(run, call, tools=tools, policy=policy, at=call.decided_at)
+    return (
+        again.bundle == call.bundle
+        and again.tool_digest == call.tool_digest
+        and again.effect == call.effect
+        and again.arguments_digest == call.arguments_digest
+        and again.rules_digest == call.rules_digest
+        and (again.verdict == "allow" or _terms(again.approver) == _terms(call.approver))
+        and again.verdict in ("allow", call.verdict)
+    )
+
+
+def _terms(approver: Approver | None) -> Approver | None:
+    return approver and approver.model_copy(update={"expires_at": None})
 
 
 def _asked_for(call: ToolCall) -> Any:
-    return call.arguments_data if call.revision else from_json(call.input)
+    """What Claude wrote, unless a reviewer changed it."""
+    return call.arguments_data if call.editor is not None else from_json(call.input)
 
 
 def _effect(run: Run, tool: Tool) -> str:

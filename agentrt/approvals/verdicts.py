@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 
 from agentrt.approvals.signatures import authenticate
@@ -108,7 +109,7 @@ def _check_statement(
         "call": call.id,
         "tool": call.tool,
         "tool_digest": call.tool_digest,
-        "arguments_digest": call.arguments_digest,
+        "arguments_digest": hashlib.sha256(call.arguments).hexdigest(),
         "rules_digest": call.rules_digest,
     }
     for name, value in expected.items():

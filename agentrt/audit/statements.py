@@ -6,7 +6,8 @@ some forty microseconds each, several times what the database itself takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
@@ -30,9 +31,10 @@ class Prepared:
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        found: list[tuple[Any, ...]] = self._executed(
-            connection, "execute", {**self._constants, **values}
-        ).fetchall()
+        with self._failing_as_core_does(connection):
+            cursor = connection.connection.cursor()
+            cursor.execute(self.sql, {**self._constants, **values})
+            found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
     def row(self, connection: Connection, **values: Any) -> tuple[Any, ...] | None:
@@ -41,12 +43,12 @@ class Prepared:
 
     def write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert, change or delete once for each of `rows`."""
-        self._executed(connection, "executemany", rows)
+        with self._failing_as_core_does(connection):
+            connection.connection.cursor().executemany(self.sql, rows)
 
-    def _executed(self, connection: Connection, method: str, values: Any) -> Any:
-        cursor = connection.connection.cursor()
+    @contextmanager
+    def _failing_as_core_does(self, connection: Connection) -> Iterator[None]:
         try:
-            getattr(cursor, method)(self.sql, values)
+            yield
         except connection.dialect.loaded_dbapi.Error as error:
             raise DBAPIError(self.sql, None, error) from error
-        return cursor

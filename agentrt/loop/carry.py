@@ -444,9 +444,12 @@ def _is_late(call: ToolCall, now: int) -> bool:
 
 
 def _first_expiry(calls: Sequence[ToolCall]) -> int | None:
-    """Approvals must be used before they expire; checked in the transaction of the start."""
-    times = [call.expires_at for call in calls if call.approvals and call.expires_at is not None]
-    return min(times, default=None)
+    """Approvals must be used before they expire; checked in the transaction of the start.
+
+    A call that is started again with the same key has used its approvals in time.
+    """
+    fresh = [call for call in calls if call.status == "approved"]
+    return min((call.expires_at for call in fresh if call.expires_at is not None), default=None)
 
 
 def _expired(call: ToolCall) -> CallExpired:

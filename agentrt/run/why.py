@@ -150,7 +150,10 @@ def _told(facts: Sequence[Fact]) -> Iterator[str]:
         time = moment(fact.at).strftime("%Y-%m-%d %H:%M:%SZ")
         yield f"  {fact.seq:>4}  {time}  {fact.type:<14}  {fact.text}"
         for detail in fact.details:
-            yield f"{'':>46}{detail}"
+            first, *more = detail.split("\n")
+            yield f"{'':>46}{first}"
+            # Marked, so that a text of many lines cannot pass for lines of the story.
+            yield from (f"{'':>46}| {line}" for line in more)
 
 
 def _fact_data(fact: Fact) -> dict[str, Any]:
