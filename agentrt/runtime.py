@@ -72,8 +72,14 @@ class Runtime:
         claude: Claude | None = None,
         environment: str = "development",
         service: str = "agentrt",
+        take_up: bool = True,
     ) -> None:
-        """`tools` are further ones that the policy may speak of. Raises PolicyError."""
+        """`tools` are further ones that the policy may speak of. Raises PolicyError.
+
+        Without `take_up` it carries only the runs that it started or was told to resume.
+        """
+        self._take_up_all = take_up
+        self._own: set[str] = set()
         self._agents = {agent.name: agent for agent in agents}
         self._owns_store = not isinstance(store, AuditStore)
         known = Tools([*tools, *(tool for agent in agents for tool in agent.toolset.values())])
@@ -225,6 +231,7 @@ class Runtime:
         """Carry the run on in a task of its own, unless one does already."""
         if run.id in self._tasks:
             return
+        self._own.add(run.id)
         carry = Carry(run, self._surroundings(run, stream=stream))
         self._carried[run.id] = carry
         task = asyncio.create_task(self._carry_on(carry), name=f"carry {run.id}")
@@ -352,7 +359,7 @@ class Runtime:
             if watch.status(run) == "cancelled":
                 carry.ended.set()
         for run, agent in watch.running():
-            if agent in self._agents:
+            if agent in self._agents and (self._take_up_all or run in self._own):
                 await self._take_up(run)
         for run, listeners in list(self._listeners.items()):
             if run not in self._tasks:

@@ -399,3 +399,18 @@ async def test_a_policy_folder_can_be_given_as_a_path(office: MakeOffice, tmp_pa
             run = await runtime.run(desk.agent(), "Hello.")
         await claude.close()
     assert run.status == "finished"
+
+
+async def test_a_runtime_can_be_told_to_carry_only_its_own_runs(office: MakeOffice) -> None:
+    seen: list[str] = []
+    desk = office(money(seen), script=one_call("send_money", **SEND))
+    with desk:
+        async with desk.runtime() as runtime:
+            other = await runtime.run(desk.agent(), "Pay.")
+        await _approve_elsewhere(desk)
+        async with desk.runtime(take_up=False) as runtime:
+            mine = await runtime.run(desk.agent(), "Pay.")
+            await _approve_elsewhere(desk)
+            assert (await asyncio.wait_for(runtime.wait(mine.id), timeout=20)).over
+            assert not runtime.store.load(other.id).over
+    assert len(seen) == 1

@@ -32,7 +32,7 @@ class Prepared:
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         with self._failing_as_core_does(connection):
-            cursor = connection.connection.cursor()
+            cursor: Any = connection.connection.cursor()
             cursor.execute(self.sql, {**self._constants, **values})
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found

@@ -194,6 +194,8 @@ async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[R
             claude=claude,
             environment=project.environment,
             service="agentrt run",
+            # A script answers the conversation it was written for, and no other run's.
+            take_up=script is None,
         )
         yield await stack.enter_async_context(runtime)
 
