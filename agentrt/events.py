@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 __all__ = [
@@ -280,7 +280,7 @@ class ClaudeReplied(Event):
     refusal: str | None = None
     """The category of a refusal, where the API gave one."""
     usage: Usage
-    cost_usd: str | None = None
+    cost_usd: Annotated[str | None, Field(pattern=r"^[0-9]+(\.[0-9]+)?$")] = None
     """Decimal dollars at the prices of that moment; None is unknown, never zero."""
     rates: dict[str, str] | None = None
     """The rate card that `cost_usd` was counted with, dollars per million tokens."""

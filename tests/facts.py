@@ -27,6 +27,9 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     type(None): st.none(),
 }
 
+SPECIAL = {"cost_usd": st.none() | st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,9})?", fullmatch=True)}
+"""Fields of which the type alone says too little."""
+
 
 def any_event() -> st.SearchStrategy[AnyEvent]:
     return st.one_of(*(_model(cls) for cls in event_types().values()))
@@ -38,7 +41,11 @@ def events_of(cls: type[Event]) -> st.SearchStrategy[Any]:
 
 def _model(cls: type[BaseModel]) -> st.SearchStrategy[Any]:
     return st.builds(
-        cls, **{name: _values(field.annotation) for name, field in cls.model_fields.items()}
+        cls,
+        **{
+            name: SPECIAL[name] if name in SPECIAL else _values(field.annotation)
+            for name, field in cls.model_fields.items()
+        },
     )
 
 

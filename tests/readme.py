@@ -75,7 +75,13 @@ def executed(text: str, home: Path) -> Iterator[tuple[str, str]]:
         yield body, _said_nothing(shell, body) if kind == "sh" else _told(shell, body)
     for program, said in PROGRAM.findall(text):
         (shell.folder / "program.py").write_text(program)
-        yield said, shell.run("python program.py")
+        yield said, _ran(shell)
+
+
+def _ran(shell: Shell) -> str:
+    said = shell.run("python program.py")
+    assert "Traceback" not in said, said
+    return said
 
 
 def _said_nothing(shell: Shell, body: str) -> str:

@@ -162,7 +162,6 @@ def test_each_problem_names_the_argument_and_what_was_expected(
         {1, 2},
         object(),
     ],
-    ids=repr,
 )
 def test_what_is_not_canonical_json_is_refused_wherever_it_is(value: object) -> None:
     assert "expected" in refused({"name": "x", "extra": {"deep": [value]}})

@@ -47,7 +47,6 @@ class Size(Enum):
         ({"big": 2**60, "nan": float("nan")}, {"big": str(2**60), "nan": "nan"}),
         ({1: True}, {"1": True}),
     ],
-    ids=repr,
 )
 def test_results_people_return_become_json(value: object, written: object) -> None:
     result = result_json(value)

@@ -167,7 +167,7 @@ async def yields_later() -> Any:
     yield 1
 
 
-@pytest.mark.parametrize("strange", [yields, yields_later, print, Line, 3, tool(do_it)], ids=repr)
+@pytest.mark.parametrize("strange", [yields, yields_later, print, Line, 3, tool(do_it)])
 def test_only_a_function_with_one_result_becomes_a_tool(strange: Any) -> None:
     with pytest.raises(ToolDefinitionError):
         tool(strange)
@@ -191,7 +191,6 @@ def digest_of(function: Callable[..., Any], **options: Any) -> str:
         {"preview": do_it},
         {"settings": {"root": "/srv"}},
     ],
-    ids=str,
 )
 def test_a_tool_that_means_something_else_has_another_digest(options: dict[str, Any]) -> None:
     assert digest_of(do_it, **options) != digest_of(do_it)

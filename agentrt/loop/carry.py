@@ -250,7 +250,7 @@ class Carry:
             stop_reason=answer.stop_reason,
             refusal=answer.refusal,
             usage=answer.usage,
-            cost_usd=str(answer.price.cost_usd) if answer.price else None,
+            cost_usd=f"{answer.price.cost_usd:f}" if answer.price else None,
             rates=dict(answer.price.rates) if answer.price else None,
             latency_ms=answer.latency_ms,
             first_token_ms=answer.first_token_ms,
