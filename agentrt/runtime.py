@@ -267,9 +267,15 @@ class Runtime:
             self._given_up.add(carry.run.id)
             raise
         finally:
-            del self._carried[carry.run.id]
-            del self._tasks[carry.run.id]
-            await self.store.release(carry.run.id)
+            await self._let_go(carry.run.id)
+
+    async def _let_go(self, run: str) -> None:
+        """Give the lease back before the run can be taken up again, here or elsewhere."""
+        try:
+            await self.store.release(run)
+        finally:
+            del self._carried[run]
+            del self._tasks[run]
             await self._notify()
 
     def _client(self) -> Claude:
@@ -287,9 +293,8 @@ class Runtime:
     async def _until_still(self, run: str, *, wait: bool) -> Run:
         """The run when nothing moves it on any more (with `wait`: when it is over)."""
         while True:
-            if (task := self._tasks.get(run)) is not None:
-                await asyncio.shield(task)
-            now = await asyncio.to_thread(self.store.load, run)
+            task = self._tasks.get(run)
+            now = await (asyncio.shield(task) if task else asyncio.to_thread(self.store.load, run))
             if now.over or (now.status == "waiting" and not wait) or self._closing.is_set():
                 return now
             await self._next_change()

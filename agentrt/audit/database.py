@@ -132,6 +132,7 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in (
         "synchronous=FULL",  # NORMAL loses the last commits when the power fails
+        "wal_autocheckpoint=4000",  # pages: hot ones are copied back once for many commits
         "secure_delete=ON",
         "recursive_triggers=ON",
         "foreign_keys=ON",

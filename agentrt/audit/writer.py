@@ -45,6 +45,7 @@ class Writer:
         self._path = path
         # SQLite's busy handler starves a writer for seconds; an flock is fair.
         self._turn = os.open(f"{path}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._connection: Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
@@ -74,6 +75,7 @@ class Writer:
     def _serve(self) -> None:
         while (group := self._gather()) is not None:
             self._commit(group)
+        self._disconnect()
 
     def _gather(self) -> list[_Waiting] | None:
         """What waits now, at least one piece; None when the writer was closed."""
@@ -109,8 +111,24 @@ class Writer:
             self._commit([waiting])
 
     def _together(self, group: list[_Waiting]) -> list[tuple[Any, AgentrtError | None]]:
-        with self._my_turn(), self._engine.begin() as connection:
+        with self._my_turn(), self._connected() as connection, connection.begin():
             return [_attempt(waiting.work, connection) for waiting in group]
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """The writer's own connection: made when there is none, given up when it failed."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            yield self._connection
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:

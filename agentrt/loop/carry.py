@@ -85,6 +85,8 @@ class Carry:
 
     def __init__(self, run: Run, around: Surroundings) -> None:
         self._draft = Draft.of(run)
+        self._decided_here: dict[str, int] = {}
+        """The revision of each call that was decided here and not read from the store."""
         self._around = around
         self._store = around.store
         self.ended = asyncio.Event()
@@ -165,6 +167,7 @@ class Carry:
         )
         self._show(newer)
         self._draft = Draft.of(fold(newer, run=draft.before))
+        self._decided_here.clear()
         events = [record.event for record in draft.records if isinstance(record.event, kinds)]
         if events:
             self._add(*events)
@@ -272,6 +275,7 @@ class Carry:
         if any(self._previews(decided) for _, decided in revised):
             await self._save()  # what Claude replied is paid for, and a preview may take long
         self._add(*[await self._with_preview(call, decided) for call, decided in revised])
+        self._decided_here |= {decided.call: decided.revision for _, decided in revised}
 
     def _revise(self, call: ToolCall) -> CallDecided:
         return revise(
@@ -311,6 +315,8 @@ class Carry:
         """New revisions of the calls whose decision or approvals no longer hold."""
         revisions: list[AnyEvent] = []
         for call in calls:
+            if self._decided_here.get(call.id) == call.revision and not call.approvals:
+                continue
             good = await self._good_approvals(call)
             current = is_current(
                 self.run, call, tools=self._around.tools, policy=self._around.policy

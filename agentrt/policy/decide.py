@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, Literal
 
 import rfc8785
@@ -64,7 +64,7 @@ def decide(
         verdict=verdict,
         basis="rules",
         reason=" ".join(dict.fromkeys(rule.why for rule in deciding)),
-        rules_digest=_digest({"rules": [rule.meaning() for rule in deciding]}),
+        rules_digest=_digest_of_rules(tuple(deciding)),
         bundle=bundle,
         rules=tuple(_ref(rule) for rule in ordered),
         deciding=tuple(_ref(rule) for rule in deciding),
@@ -87,12 +87,11 @@ def _by_default(tool: ToolLike, default_read: DefaultRead, bundle: str) -> Decis
     effect = effect_of(tool)
     verdict: DefaultRead = default_read if effect == "read" else "hold"
     approve = Approve().for_effect(effect) if verdict == "hold" else None
-    terms = approve.model_dump(mode="json") if approve else None
     return Decision(
         verdict=verdict,
         basis="default",
         reason=_default_reason(tool.name, effect, verdict),
-        rules_digest=_digest({"default": {"effect": effect, "decide": verdict, "approve": terms}}),
+        rules_digest=_digest_of_default(effect, verdict, approve),
         bundle=bundle,
         approve=approve,
     )
@@ -117,6 +116,18 @@ def _strictest(deciding: Sequence[Rule], tool: ToolLike) -> Approve | None:
 
 def _ref(rule: Rule) -> RuleRef:
     return RuleRef(id=rule.id, file=rule.file, line=rule.line)
+
+
+# The same few rules decide most calls, and their digest is the dearest part of deciding.
+@lru_cache(maxsize=4096)
+def _digest_of_rules(deciding: tuple[Rule, ...]) -> str:
+    return _digest({"rules": [rule.meaning() for rule in deciding]})
+
+
+@lru_cache(maxsize=64)
+def _digest_of_default(effect: str, verdict: DefaultRead, approve: Approve | None) -> str:
+    terms = approve.model_dump(mode="json") if approve else None
+    return _digest({"default": {"effect": effect, "decide": verdict, "approve": terms}})
 
 
 def _digest(meaning: dict[str, Any]) -> str:
