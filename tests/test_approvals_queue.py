@@ -13,6 +13,7 @@ from agentrt.audit.processes import Process
 from agentrt.errors import (
     ApprovalError,
     ArgumentsInvalid,
+    Conflict,
     Expired,
     NotAllowed,
     NotFound,
@@ -498,3 +499,28 @@ async def test_a_doubt_is_settled_once(desk: Desk, keys: Keys) -> None:
     )
     assert sum(isinstance(outcome, Run) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, NotHeld) for outcome in outcomes) == 1
+
+
+async def test_a_key_is_asked_once_however_often_the_run_moves_on_meanwhile(
+    desk: Desk, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signatures: list[bytes] = []
+
+    class Counted:
+        public_key = keys["ana"].public_key
+
+        def sign(self, statement: bytes) -> str:
+            signatures.append(statement)
+            return keys["ana"].sign(statement)
+
+    held = await desk.hold()
+    commit, refused = desk.store.commit, iter([True, True, False])
+
+    async def busy(*arguments: Any, **options: Any) -> Run:
+        if next(refused):
+            raise Conflict
+        return await commit(*arguments, **options)
+
+    monkeypatch.setattr(desk.store, "commit", busy)
+    await desk.queue.approve(held.id, signer=Counted(), reason="A reason that is long enough.")
+    assert len(signatures) == 1

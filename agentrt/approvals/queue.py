@@ -91,7 +91,7 @@ class ApprovalQueue:
         Stale, Expired or NotAllowed; then nothing was decided.
         """
         shown = self._expected(call, arguments)
-        return await self._decide(shown, "approve", signer, reason)
+        return await self._decide(shown, "approve", _SignsOnce(signer), reason)
 
     async def reject(
         self, call: str | Shown, *, signer: Signer, reason: str, arguments: str | None = None
@@ -100,7 +100,7 @@ class ApprovalQueue:
         if not reason.strip():
             raise NotAllowed("A rejection needs a reason: Claude is told it.")
         shown = self._expected(call, arguments)
-        return await self._decide(shown, "reject", signer, reason)
+        return await self._decide(shown, "reject", _SignsOnce(signer), reason)
 
     async def edit(
         self,
@@ -119,6 +119,7 @@ class ApprovalQueue:
         `approve` does.
         """
         shown = self._expected(call, arguments)
+        signer = _SignsOnce(signer)
 
         def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             check_may_decide(run, call, reviewer, reason=reason, at=at)
@@ -158,6 +159,7 @@ class ApprovalQueue:
         process that started the call may still be alive and do it.
         """
         shown = self.view(call) if isinstance(call, str) else call
+        signer = _SignsOnce(signer)
 
         def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             check_may_settle(run, call, reviewer, at=at)
@@ -168,6 +170,7 @@ class ApprovalQueue:
                 )
             verdict: Verdict = "happened" if happened else "did_not_happen"
             said = self._statement(shown, verdict, reviewer, reason, at)
+            said = said.model_copy(update={"result": result})
             signed = _signed(said, signer)
             settled = CallSettled(
                 cause=run.seq,
@@ -222,12 +225,13 @@ class ApprovalQueue:
     async def _append(self, shown: Shown, signer: Signer, prepare: Prepare) -> Run:
         """Append what `prepare` makes of the newest state; made anew when that has moved on."""
         reviewer = self.reviewer(signer)
+        at = self._store.clock()
         for _ in range(TRIES):
             run = self._store.load(shown.run.id)
             call = self._shown(run, shown.call.id).call
             _check_unchanged(shown.call, call)
             try:
-                events = prepare(run, call, reviewer, self._store.clock())
+                events = prepare(run, call, reviewer, at)
                 not_after = call.expires_at if call.status == "held" else None
                 return await self._store.append(run, events, not_after=not_after)
             except Conflict:
@@ -291,6 +295,23 @@ class ApprovalQueue:
 
 
 Verdict = Literal["approve", "reject", "happened", "did_not_happen"]
+
+
+class _SignsOnce:
+    """Asks a signer once for the same statement: a key may want a touch for each signature."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._signed: dict[bytes, str] = {}
+
+    @property
+    def public_key(self) -> str:
+        return self._signer.public_key
+
+    def sign(self, statement: bytes) -> str:
+        if statement not in self._signed:
+            self._signed[statement] = self._signer.sign(statement)
+        return self._signed[statement]
 
 
 def _check_unchanged(shown: ToolCall, now: ToolCall) -> None:

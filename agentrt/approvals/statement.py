@@ -46,6 +46,8 @@ class Statement(BaseModel):
     """Hash of the newest record of the run that the reviewer was shown."""
     reviewer: Text
     reason: str
+    result: str = ""
+    """What Claude is to be told of a call that happened; only when one is settled."""
     signed_at: Whole
     """Milliseconds since the epoch, by the reviewer's clock."""
     expires_at: Whole
