@@ -204,8 +204,7 @@ class Runtime:
     # --- carry ----------------------------------------------------------------------------
 
     async def _started(self, agent: Agent, prompt: str, user: User | str | None) -> Run:
-        if not prompt.strip():
-            raise RunError("The prompt is empty: say what the agent should do.")
+        _check_prompt(prompt)
         self._agents.setdefault(agent.name, agent)
         who = User(name=user) if isinstance(user, str) else user
         simulated = self._client().simulated
@@ -406,6 +405,15 @@ class Runtime:
             )
             with suppress(Conflict):
                 await self.store.append(chain, [loaded])
+
+
+def _check_prompt(prompt: str) -> None:
+    if not prompt.strip():
+        raise RunError("The prompt is empty: say what the agent should do.")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise RunError(f"The prompt is not text that can be written as UTF-8: {error}.") from error
 
 
 def _store_chain(store: AuditStore) -> Run:

@@ -368,6 +368,8 @@ async def test_an_empty_prompt_starts_nothing(office: MakeOffice) -> None:
         async with desk.runtime() as runtime:
             with pytest.raises(RunError, match="empty"):
                 await runtime.run(desk.agent(), "  ")
+            with pytest.raises(RunError, match="UTF-8"):
+                await runtime.run(desk.agent(), "half a pair: \ud800")
             assert runtime.store.runs() == []
 
 

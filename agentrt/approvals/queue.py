@@ -16,6 +16,7 @@ from agentrt.errors import Conflict, Expired, NotAllowed, NotFound, Stale
 from agentrt.events import (
     AnyEvent,
     CallApproved,
+    CallDecided,
     CallExpired,
     CallRejected,
     CallSettled,
@@ -124,29 +125,14 @@ class ApprovalQueue:
         def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             check_may_decide(run, call, reviewer, reason=reason, at=at)
             revision = revise(run, call, tools=tools, policy=policy, at=at, edited=edited)
-            if revision.verdict == "deny":
-                raise NotAllowed(f"Policy denies these arguments: {revision.reason}")
-            stamped = revision.model_copy(
-                update={
-                    "verdict": "hold",  # also what policy would allow is bound to this person's yes
-                    "approver": revision.approver or call.approver,
-                    "approvals": (),
-                    "editor": reviewer.name,
-                    "editor_ref": self._store.ref(reviewer.name),
-                }
-            )
+            stamped = self._stamped(revision, call, reviewer)
             asked_now = replace(call, approver=stamped.approver, approvals=())
             check_may_decide(run, asked_now, reviewer, reason=reason, at=at)
-            said = self._statement(shown, "approve", reviewer, reason, at).model_copy(
-                update={
-                    "revision": stamped.revision,
-                    "arguments_digest": stamped.arguments_digest,
-                    "rules_digest": stamped.rules_digest,
-                    "tool_digest": stamped.tool_digest,
-                    "bundle": stamped.bundle,
-                }
-            )
-            return [stamped, self._verdict(said, signer, cause=run.seq + 1)]
+            said = self._statement(shown, "approve", reviewer, reason, at)
+            return [
+                stamped,
+                self._verdict(_about(said, stamped), signer, cause=run.seq + 1),
+            ]
 
         return await self._append(shown, signer, prepare)
 
@@ -163,31 +149,12 @@ class ApprovalQueue:
 
         def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             check_may_settle(run, call, reviewer, at=at)
-            if not happened and self._store.is_alive(call.process):
-                raise NotAllowed(
-                    f"The process {call.process} that started {call.id} is still alive and may "
-                    "yet do it. Stop it first, then settle."
-                )
+            if not happened:
+                self._check_dead(call)
             verdict: Verdict = "happened" if happened else "did_not_happen"
             said = self._statement(shown, verdict, reviewer, reason, at)
             said = said.model_copy(update={"result": result})
-            signed = _signed(said, signer)
-            settled = CallSettled(
-                cause=run.seq,
-                call=call.id,
-                attempt=call.attempt,
-                happened=happened,
-                method="person",
-                reviewer_ref=self._store.ref(reviewer.name),
-                key=PublicKey.parse(signer.public_key).fingerprint,
-                statement_digest=said.digest,
-                by=reviewer.name,
-                reason=reason,
-                result=result or None,
-                statement=said.to_bytes(),
-                signature=signed,
-            )
-            return [settled]
+            return [self._settled(said, signer, attempt=call.attempt, cause=run.seq)]
 
         return await self._append(shown, signer, prepare)
 
@@ -263,6 +230,44 @@ class ApprovalQueue:
             expires_at=call.expires_at or at + SETTLE_VALID_MS,
         )
 
+    def _stamped(self, revision: CallDecided, call: ToolCall, reviewer: Reviewer) -> CallDecided:
+        """A revision that a reviewer wrote: also what policy would allow is bound to their yes."""
+        if revision.verdict == "deny":
+            raise NotAllowed(f"Policy denies these arguments: {revision.reason}")
+        return revision.model_copy(
+            update={
+                "verdict": "hold",
+                "approver": revision.approver or call.approver,
+                "approvals": (),
+                "editor": reviewer.name,
+                "editor_ref": self._store.ref(reviewer.name),
+            }
+        )
+
+    def _check_dead(self, call: ToolCall) -> None:
+        if self._store.is_alive(call.process):
+            raise NotAllowed(
+                f"The process {call.process} that started {call.id} is still alive and may "
+                "yet do it. Stop it first, then settle."
+            )
+
+    def _settled(self, said: Statement, signer: Signer, *, attempt: int, cause: int) -> CallSettled:
+        return CallSettled(
+            cause=cause,
+            call=said.call,
+            attempt=attempt,
+            happened=said.verdict == "happened",
+            method="person",
+            reviewer_ref=self._store.ref(said.reviewer),
+            key=PublicKey.parse(signer.public_key).fingerprint,
+            statement_digest=said.digest,
+            by=said.reviewer,
+            reason=said.reason,
+            result=said.result or None,
+            statement=said.to_bytes(),
+            signature=_signed(said, signer),
+        )
+
     def _verdict(self, said: Statement, signer: Signer, *, cause: int) -> AnyEvent:
         kind = CallApproved if said.verdict == "approve" else CallRejected
         return kind(
@@ -295,6 +300,12 @@ class ApprovalQueue:
 
 
 Verdict = Literal["approve", "reject", "happened", "did_not_happen"]
+
+
+def _about(said: Statement, revision: CallDecided) -> Statement:
+    """The statement, about another revision than the one that was shown."""
+    names = ("revision", "arguments_digest", "rules_digest", "tool_digest", "bundle")
+    return said.model_copy(update={name: getattr(revision, name) for name in names})
 
 
 class _SignsOnce:

@@ -49,6 +49,7 @@ from agentrt.events import (
     RunStarted,
 )
 from agentrt.run import Run, fold
+from agentrt.run.state import moment
 
 __all__ = ["STORE_CHAIN", "AuditStore", "Watch"]
 
@@ -159,8 +160,10 @@ class AuditStore:
         decisive = any(isinstance(record.event, DECISIVE) for record in draft.records)
         if behind > CLOCK_TOLERANCE_MS and decisive:
             raise ClockWentBack(
-                f"The clock is {behind / 1000:.0f} s behind the newest record of the audit "
-                "store. Set it right: until then nothing is decided, approved or run."
+                f"The clock is {behind / 1000:.0f} s behind the newest record of the audit store, "
+                f"which was written at {moment(now + behind).isoformat(timespec='seconds')}. Set "
+                "it right. If it is right and was wrong then, nothing is decided, approved or "
+                "run until that time has come."
             )
         self._newest_at = max(self._newest_at, now)
 
