@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
-from agentrt.claude import Claude, Failure, Reply, TextDelta, request_body
+from agentrt.claude import Claude, Failure, Reply, Requests, TextDelta
 from agentrt.claude import client as client_file
 from agentrt.claude.request import request_head
 from agentrt.errors import ClaudeError, CredentialsMissing
@@ -39,7 +40,19 @@ DEFINITION: dict[str, Any] = {
 
 def body(*, stream: bool = False, **changes: Any) -> bytes:
     head = request_head({**DEFINITION, **changes})
-    return request_body(head, [b'{"role":"user","content":"Hi"}'], stream=stream)
+    return Requests(head, stream=stream).body([b'{"role":"user","content":"Hi"}'])[0]
+
+
+def test_a_request_made_by_adding_to_the_last_is_the_one_made_from_nothing() -> None:
+    head = request_head(DEFINITION)
+    growing = Requests(head, stream=False)
+    messages: list[bytes] = []
+    for number in range(5):
+        messages.append(b'{"role":"user","content":"%d"}' % number)
+        text, digest = growing.body(messages)
+        assert (text, digest) == Requests(head, stream=False).body(messages)
+        assert digest == hashlib.sha256(text).hexdigest()
+        assert len(json.loads(text)["messages"]) == number + 1
 
 
 @pytest.fixture

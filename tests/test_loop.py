@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -420,6 +422,51 @@ async def test_a_hung_tool_is_left_behind_in_time_and_its_call_is_in_doubt(
     effects.leave.set()
     assert only_call(run).status == "in doubt"
     assert "0.2 s" in only_call(run).doubt
+
+
+async def test_an_async_tool_that_will_not_be_cancelled_is_left_behind_in_time_too(
+    office: MakeOffice,
+) -> None:
+    leave = asyncio.Event()
+
+    @tool(effect="irreversible", timeout_s=0.1)
+    async def send_money(to: str) -> str:
+        """Send money."""
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await leave.wait()
+        return "sent"
+
+    rules = "rules: [{id: go, decide: allow, tools: [send_money], why: Test.}]\n"
+    run = await run_it(office(send_money, script=one_call("send_money", to="a"), rules=rules))
+    leave.set()
+    assert only_call(run).status == "in doubt"
+    assert "did not come back within 0.1 s" in only_call(run).doubt
+
+
+async def test_a_tools_own_timeout_is_not_that_of_the_call(office: MakeOffice) -> None:
+    @tool(effect="irreversible")
+    def send_money(to: str) -> str:
+        """Send money."""
+        raise TimeoutError
+
+    rules = "rules: [{id: go, decide: allow, tools: [send_money], why: Test.}]\n"
+    run = await run_it(office(send_money, script=one_call("send_money", to="a"), rules=rules))
+    assert only_call(run).doubt == "send_money broke off with TimeoutError."
+
+
+@pytest.mark.parametrize("said", [object(), "half a pair: \ud800"], ids=["object", "surrogate"])
+async def test_a_preview_that_cannot_be_written_does_not_hold_the_run_up(
+    office: MakeOffice, said: Any
+) -> None:
+    @tool(effect="irreversible", preview=lambda: said)
+    def send_money(to: str) -> str:
+        """Send money."""
+        return "sent"
+
+    run = await run_it(office(send_money, script=one_call("send_money", to="a")))
+    assert run.status == "waiting"
+    assert (only_call(run).preview or "").startswith("[the preview failed with")
 
 
 async def test_a_write_that_is_harmless_to_repeat_runs_again_with_the_same_key(

@@ -33,7 +33,7 @@ from worlds import (
 
 from agentrt.audit.projections import project
 from agentrt.audit.records import read_record
-from agentrt.claude.request import request_body, request_head
+from agentrt.claude.request import Requests, request_head
 from agentrt.events import (
     Approver,
     BundleLoaded,
@@ -100,7 +100,7 @@ def test_each_request_extends_the_one_before_byte_for_byte(choices: list[int]) -
         run = evolve(run or Run(record.run), record)
         if record.event.type == "claude.asked":
             head = request_head(run.definition.data)
-            bodies.append(request_body(head, run.messages, stream=True))
+            bodies.append(Requests(head, stream=True).body(run.messages)[0])
     for earlier, later in itertools.pairwise(bodies):
         assert later.startswith(earlier.removesuffix(b"]}"))
         assert {**json.loads(earlier), "messages": 0} == {**json.loads(later), "messages": 0}

@@ -2,6 +2,6 @@
 
 from agentrt.claude.client import Claude
 from agentrt.claude.reply import Failure, Reply, TextDelta, ThinkingDelta
-from agentrt.claude.request import request_body
+from agentrt.claude.request import Requests
 
-__all__ = ["Claude", "Failure", "Reply", "TextDelta", "ThinkingDelta", "request_body"]
+__all__ = ["Claude", "Failure", "Reply", "Requests", "TextDelta", "ThinkingDelta"]

@@ -8,17 +8,43 @@ pays for.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
-__all__ = ["request_body", "request_head"]
+__all__ = ["Requests", "request_head"]
 
 
-def request_body(head: bytes, messages: Iterable[bytes], *, stream: bool) -> bytes:
-    """The body of one request: `head` from `request_head`, and each message as JSON text."""
-    flag = b'"stream":true,' if stream else b""
-    return b'{%s%s"messages":[%s]}' % (flag, head, b",".join(messages))
+class Requests:
+    """The requests of one run: each is made by adding to the last, and hashed no further back.
+
+    So a turn costs what is new in it, and one copy of the whole to be sent.
+    """
+
+    def __init__(self, head: bytes, *, stream: bool) -> None:
+        """`head` is from `request_head`."""
+        flag = b'"stream":true,' if stream else b""
+        self._text = bytearray(b'{%s%s"messages":[' % (flag, head))
+        self._hash = hashlib.sha256(self._text)
+        self._messages = 0
+
+    def body(self, messages: Iterable[bytes]) -> tuple[bytes, str]:
+        """The body that sends `messages`, each a JSON text, and its SHA-256 in hex.
+
+        `messages` must begin with those of the last request: a history only grows.
+        """
+        for message in islice(messages, self._messages, None):
+            self._add(message if self._messages == 0 else b"," + message)
+            self._messages += 1
+        digest = self._hash.copy()
+        digest.update(b"]}")
+        return bytes(self._text) + b"]}", digest.hexdigest()
+
+    def _add(self, text: bytes) -> None:
+        self._text += text
+        self._hash.update(text)
 
 
 def request_head(definition: Mapping[str, Any]) -> bytes:

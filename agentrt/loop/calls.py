@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,17 +68,43 @@ async def enter(call: ToolCall, tool: Tool, asked: Call) -> Outcome:
     """
     began = time.monotonic()
     try:
-        async with asyncio.timeout(tool.timeout_s):
-            value = await tool.run(call.arguments_data, asked)
+        value = await _within(tool.timeout_s, tool.run(call.arguments_data, asked))
     except ToolError as error:
         return Outcome(_failed(call, str(error), began))
-    except TimeoutError:
+    except _NotBack:
         asked.cancel.set()
         reason = f"{tool.name} did not come back within {tool.timeout_s:g} s."
         return _unclear(call, reason, began, ended=False)
     except Exception as error:  # noqa: BLE001 - someone else's code
         return _unclear(call, f"{tool.name} broke off with {type(error).__name__}.", began)
     return Outcome(_returned(call, tool, value, began))
+
+
+class _NotBack(Exception):
+    """Someone else's code took too long; a TimeoutError is one of its own."""
+
+
+async def _within(timeout_s: float, work: Coroutine[Any, Any, Any]) -> Any:
+    """What `work` returns. Raises _NotBack when its time is over.
+
+    It is cancelled then and not waited for, as `asyncio.timeout` does: code that catches its
+    cancellation would hold the run up for as long as it likes.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({running}, timeout=timeout_s)
+    finally:
+        running.cancel()
+    if not done:
+        running.add_done_callback(_hear)
+        raise _NotBack
+    return running.result()
+
+
+def _hear(late: asyncio.Future[Any]) -> None:
+    """What came too late has no one to be told to, and asyncio would log that nobody asked."""
+    if not late.cancelled():
+        late.exception()
 
 
 def _returned(call: ToolCall, tool: Tool, value: Any, began: float) -> CallFinished:
@@ -126,7 +152,7 @@ async def check_doubt(
     """
     if tool.check is None:
         return None
-    found = await _asked_world(lambda: tool.run_check(call.arguments_data, asked))
+    found = await _asked_world(tool.run_check(call.arguments_data, asked))
     if found is _UNKNOWN or (found is None and may_be_running):
         return None
     happened = found is not None
@@ -145,10 +171,9 @@ async def check_doubt(
 _UNKNOWN = object()
 
 
-async def _asked_world(ask: Callable[[], Awaitable[Any]]) -> Any:
+async def _asked_world(ask: Coroutine[Any, Any, Any]) -> Any:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
-            return await ask()
+        return await _within(CHECK_TIMEOUT_S, ask)
     except Exception:  # noqa: BLE001 - someone else's code; not knowing is an answer
         return _UNKNOWN
 
@@ -158,8 +183,9 @@ async def preview(call: ToolCall, tool: Tool, asked: Call) -> str | None:
     if tool.preview is None:
         return None
     try:
-        async with asyncio.timeout(PREVIEW_TIMEOUT_S):
-            said = await tool.run_preview(call.arguments_data, asked)
+        said = await _within(PREVIEW_TIMEOUT_S, tool.run_preview(call.arguments_data, asked))
+        text = said if isinstance(said, str) else result_json(said).json_text
+        text.encode()  # half a surrogate pair could not be recorded
     except Exception as error:  # noqa: BLE001 - someone else's code
         return f"[the preview failed with {type(error).__name__}]"
-    return said if isinstance(said, str) else result_json(said).json_text
+    return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any, assert_never
 from agentrt.approvals.revisions import is_current, revise
 from agentrt.approvals.verdicts import check_approvals
 from agentrt.audit import AuditStore, Draft
-from agentrt.claude import Claude, Failure, Reply, request_body
+from agentrt.claude import Claude, Failure, Reply, Requests
 from agentrt.claude.request import request_head
 from agentrt.errors import CarriedElsewhere, Conflict, Expired
 from agentrt.events import (
@@ -186,8 +185,8 @@ class Carry:
             self._fail(_deadline(self.run))
             return
         claude = self._around.claude()
-        body = request_body(self._head, self.run.messages, stream=self._around.stream)
-        self._add(self._asked(step, body))
+        body, digest = self._requests.body(self.run.messages)
+        self._add(self._asked(step, digest))
         await self._save()
         asked = self.run.seq
         answer = await self._or_ended(self._send(claude, body, left_s))
@@ -216,10 +215,11 @@ class Carry:
             ended.cancel()
 
     @cached_property
-    def _head(self) -> bytes:
-        return request_head(self.run.definition.data)
+    def _requests(self) -> Requests:
+        head = request_head(self.run.definition.data)
+        return Requests(head, stream=self._around.stream)
 
-    def _asked(self, step: AskClaude, body: bytes) -> ClaudeAsked:
+    def _asked(self, step: AskClaude, digest: str) -> ClaudeAsked:
         return ClaudeAsked(
             cause=self.run.seq,
             turn=step.turn,
@@ -227,7 +227,7 @@ class Carry:
             model=self.run.model,
             messages=len(self.run.messages),
             tokens_max=self.run.definition.data["tokens_max"],
-            request_digest=hashlib.sha256(body).hexdigest(),
+            request_digest=digest,
         )
 
     def _answered(self, answer: Answer, turn: int, cause: int) -> AnyEvent:
