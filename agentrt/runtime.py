@@ -9,8 +9,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,7 +97,7 @@ class Runtime:
         self._given_up: set[str] = set()
         """Runs that could not be carried on here: they go on when they are told to."""
         self._next_expiry = math.inf
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -158,22 +158,26 @@ class Runtime:
         It ends when the run is over, or waits for a person and `wait` is False.
         """
         run = await self._started(agent, prompt, user)
-        async for item in self._follow(run.id, wait=wait, carry=run):
-            yield item
+        async with aclosing(self._follow(run.id, wait=wait, carry=run)) as items:
+            async for item in items:
+                yield item
 
     async def follow(self, run: str, *, wait: bool = True) -> AsyncIterator[Item]:
         """The events of a run that was started anywhere, from its first on, as they come."""
-        async for item in self._follow(run, wait=wait):
-            yield item
+        async with aclosing(self._follow(run, wait=wait)) as items:
+            async for item in items:
+                yield item
 
     async def resume(self, run: str, *, by: str | None = None, wait: bool = False) -> Run:
         """Carry a run on from where it stands: after a crash, an approval or an outage.
 
-        Raises RunOver, NotFound, or CarriedElsewhere when a living process carries it.
+        Raises RunOver, NotFound, ProjectError when its agent is not here, or CarriedElsewhere
+        when a living process carries it.
         """
         now = await asyncio.to_thread(self.store.load, run)
         if now.over and not now.resumable:
-            raise RunOver(f"{run} is over: it {now.status}.")
+            raise RunOver(f"{run} is over: {now.status}.")
+        self._agent_of(now)  # before anything is written, or kept from those who have it
         if now.over:
             name = by or self._service
             resumed = RunResumed(cause=now.seq, by=name, by_ref=self.store.ref(name))
@@ -192,7 +196,7 @@ class Runtime:
         while True:
             now = await asyncio.to_thread(self.store.load, run)
             if now.over:
-                raise RunOver(f"{run} is over: it {now.status}.")
+                raise RunOver(f"{run} is over: {now.status}.")
             cancelled = RunCancelled(cause=now.seq, by=by, by_ref=self.store.ref(by), reason=reason)
             with suppress(Conflict):
                 return await self.store.append(now, [cancelled])
@@ -242,17 +246,20 @@ class Runtime:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("%s stopped: %s", task.get_name(), error)
 
-    def _surroundings(self, run: Run, *, stream: bool) -> Surroundings:
+    def _agent_of(self, run: Run) -> Agent:
         agent = self._agents.get(run.agent)
         if agent is None:
             raise ProjectError(
                 f"{run.id} is a run of the agent {run.agent!r}, which this project does not have. "
                 f"It has: {', '.join(self._agents) or 'none'}."
             )
+        return agent
+
+    def _surroundings(self, run: Run, *, stream: bool) -> Surroundings:
         return Surroundings(
             store=self.store,
             policy=self.policy,
-            tools=agent.toolset,
+            tools=self._agent_of(run).toolset,
             claude=lambda: self._client_for(run),
             show=self._show,
             stream=stream,
@@ -275,7 +282,7 @@ class Runtime:
         finally:
             del self._carried[run]
             del self._tasks[run]
-            await self._notify()
+            self._notify()
 
     def _client(self) -> Claude:
         if self._claude is None:
@@ -302,22 +309,27 @@ class Runtime:
 
     async def _follow(
         self, run: str, *, wait: bool, carry: Run | None = None
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         listener = _Listener(asyncio.Queue())
         self._listeners.setdefault(run, []).append(listener)
         try:
             await self._tell_past(run, listener)
             if carry is not None:
                 self._carry(carry, stream=True)
-            still = asyncio.create_task(self._until_still(run, wait=wait))
-            async for item in _until_done(listener.queue, still):
-                yield item
-            await still
+            still = self._until_still(run, wait=wait)
+            async with aclosing(_until_done(listener.queue, still)) as items:
+                async for item in items:
+                    yield item
             await self._tell_past(run, listener)
             while not listener.queue.empty():
                 yield listener.queue.get_nowait()
         finally:
-            self._listeners[run].remove(listener)
+            self._forget(run, listener)
+
+    def _forget(self, run: str, listener: _Listener) -> None:
+        self._listeners[run].remove(listener)
+        if not self._listeners[run]:
+            del self._listeners[run]
 
     async def _tell_past(self, run: str, listener: _Listener) -> None:
         for record in await asyncio.to_thread(self.store.records, run, after=listener.seq):
@@ -354,7 +366,7 @@ class Runtime:
             await self.approvals.expire_due()
         if watch.changed():
             await self._look_around(watch)
-            await self._notify()
+            self._notify()
 
     async def _look_around(self, watch: Watch) -> None:
         """See what expires next and what was ended from outside; take up what is ready."""
@@ -381,16 +393,17 @@ class Runtime:
             if now.simulated == self._client().simulated:
                 self._carry(now, stream=bool(self._listeners.get(run)))
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _notify(self) -> None:
+        """Wake everybody who waits for a change: each waits for an event that is set once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _next_change(self) -> None:
         if self._ticker is not None and self._ticker.done():
             self._ticker.result()  # nobody looks around any more: say why
-        async with self._changed:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout=1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._changed.wait()
 
     async def _record_bundle(self) -> None:
         """The policy's text goes into the store's own chain, once for each time it changes."""
@@ -423,12 +436,20 @@ def _store_chain(store: AuditStore) -> Run:
         return Run(STORE_CHAIN)
 
 
-async def _until_done(queue: asyncio.Queue[Item], done: asyncio.Task[Any]) -> AsyncIterator[Item]:
-    """What the queue holds, until `done` is and the queue is empty."""
-    while not (done.done() and queue.empty()):
-        getting = asyncio.ensure_future(queue.get())
-        await asyncio.wait({getting, done}, return_when=asyncio.FIRST_COMPLETED)
-        if getting.done():
-            yield getting.result()
-        else:
-            getting.cancel()
+async def _until_done(
+    queue: asyncio.Queue[Item], work: Coroutine[Any, Any, Any]
+) -> AsyncGenerator[Item, None]:
+    """What the queue holds, until `work` is done and the queue is empty. Raises what it raises."""
+    done = asyncio.ensure_future(work)
+    try:
+        while not (done.done() and queue.empty()):
+            getting = asyncio.ensure_future(queue.get())
+            try:
+                await asyncio.wait({getting, done}, return_when=asyncio.FIRST_COMPLETED)
+                if getting.done():
+                    yield getting.result()
+            finally:
+                getting.cancel()
+        await done
+    finally:
+        done.cancel()  # who stops listening leaves no task behind

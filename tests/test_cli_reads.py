@@ -2,6 +2,7 @@ import itertools
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sqlalchemy import insert
 
 from agentrt.approvals import ApprovalQueue
 from agentrt.audit import AuditStore, CallRow
+from agentrt.audit.database import FORMAT
+from agentrt.cli import approvals
 from agentrt.cli.approvals import COLUMNS, SEVERITIES, waiting_calls
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import Output, cell, left
@@ -213,6 +216,7 @@ def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditS
     assert len(expected) == 16
     assert set(COLUMNS) == set(CallRow.model_fields)
     assert SEVERITIES == rules.SEVERITIES
+    assert approvals.FORMAT == FORMAT
 
 
 def test_the_list_of_held_calls_says_what_is_wrong_with_the_file(empty: Shop) -> None:
@@ -220,6 +224,20 @@ def test_the_list_of_held_calls_says_what_is_wrong_with_the_file(empty: Shop) ->
     result = empty.say("approvals", "list")
     assert result.exit_code == Exit.VERIFICATION
     assert "Restore it from a backup" in result.stderr
+
+
+def test_the_list_of_held_calls_does_not_read_what_a_newer_agentrt_wrote(
+    shop: Shop, tmp_path: Path
+) -> None:
+    newer = tmp_path / "desk"
+    shutil.copytree(shop.folder, newer)
+    with closing(sqlite3.connect(newer / "agentrt.db")) as connection:
+        connection.execute("DROP TRIGGER store_update")
+        connection.execute("UPDATE store SET format = 2")
+        connection.commit()
+    result = Shop(newer, shop.key).say("approvals", "list")
+    assert result.exit_code == Exit.FAILED
+    assert "Upgrade agentrt" in result.stderr
 
 
 def test_the_time_left_reads_as_a_clock() -> None:

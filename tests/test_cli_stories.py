@@ -1,8 +1,10 @@
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,31 @@ def test_what_a_model_wrote_reaches_no_terminal_as_it_is(shop: Shop) -> None:
     assert "\\x1b[2Jhello" in result.stdout
 
 
+def test_a_text_of_many_lines_cannot_pass_for_what_led_to_a_call(shop: Shop) -> None:
+    prompt = "Please.\nasked for this call: refund_order {}\n     9  ana approved it"
+    shop.say("run", prompt, "--simulated", shop.script)
+    shown = shop.say("approvals", "view", "@next").stdout.splitlines()
+    assert "        | asked for this call: refund_order {}" in shown
+    assert '        |      9  ana approved it"' in shown
+
+
+def test_arguments_that_somebody_changed_in_the_store_are_not_decided(held: Shop) -> None:
+    digest = held.digest()
+    with closing(sqlite3.connect(held.folder / "agentrt.db")) as connection:
+        connection.execute("DROP TRIGGER content_update")
+        connection.execute(
+            "UPDATE content SET body = CAST(replace(CAST(body AS TEXT), '3200', '9900') AS BLOB) "
+            "WHERE part = 'arguments'"
+        )
+        connection.commit()
+    assert "NOT THOSE THAT WERE RECORDED" in held.say("approvals", "view", "@next").stdout
+    for verb in ("approve", "reject"):
+        said = held.say(verb, "@next", "--arguments", digest, "--reason", "it looks right")
+        assert said.exit_code == Exit.NOT_ALLOWED
+        assert "agentrt audit verify" in said.stderr
+    assert held.call().status == "held"
+
+
 def test_a_first_decision_without_reviewers_makes_an_owner(held: Shop, tmp_path: Path) -> None:
     (held.folder / "policies" / "reviewers.yaml").unlink()
     key = tmp_path / "config" / "agentrt" / "reviewer_ed25519"
@@ -229,6 +256,54 @@ def test_waiting_ends_when_the_time_is_up(shop: Shop) -> None:
     result = shop.say("run", PROMPT, *options)
     assert result.exit_code == Exit.WAITING
     assert "nobody decided within 1 s" in result.stderr
+
+
+DOUBTFUL = '''
+from agentrt import tool
+
+@tool(effect="irreversible")
+def pay_bill() -> str:
+    """Pay a bill."""
+    raise ConnectionError
+'''
+
+
+def test_a_call_in_doubt_is_shown_with_its_reason_its_key_and_what_to_say(shop: Shop) -> None:
+    (shop.folder / "tools" / "bills.py").write_text(DOUBTFUL)
+    file = shop.folder / "agentrt.toml"
+    file.write_text(file.read_text().replace('"refund_order"]', '"refund_order", "pay_bill"]'))
+    policy = shop.folder / "policies" / "bills.yaml"
+    policy.write_text("rules: [{id: bills, decide: allow, tools: [pay_bill], why: Small ones.}]\n")
+    script = shop.folder / "bills.yaml"
+    script.write_text("turns: [{reply: [{tool_use: {name: pay_bill}}]}]\n")
+    ran = shop.say("run", "Pay.", "--simulated", str(script))
+    assert ran.exit_code == Exit.WAITING
+    call = shop.call().id
+    for told in (ran.stderr, shop.say("approvals", "view", call).stdout):
+        assert f'agentrt settle {call} --did-not --reason "..."' in told
+        assert "pay_bill broke off with ConnectionError." in told
+    assert f"key         {shop.run().id}:{call}\n" in shop.say("approvals", "view", call).stdout
+    settled = shop.say("settle", call, "--did-not", "--reason", "it is not in the books")
+    assert f"{call} is to be decided anew" in settled.stderr
+
+
+def test_what_does_not_fit_a_tool_is_told_line_by_line(shop: Shop) -> None:
+    script = shop.folder / "wrong.yaml"
+    script.write_text(
+        "turns: [{when: {turn: 0}, reply: [{tool_use: {name: find_order, input: {order: 1}}}]}, "
+        "{reply: I cannot.}]\n"
+    )
+    told = shop.say("run", PROMPT, "--simulated", str(script)).stderr
+    assert "\n    - `order_id` is missing" in told
+    assert "\\x0a" not in told
+
+
+def test_the_end_of_a_run_names_a_command_that_has_something_to_say(shop: Shop) -> None:
+    script = shop.folder / "talk.yaml"
+    script.write_text("turns: [{reply: Hello.}]\n")
+    told = shop.say("run", "Hi.", "--simulated", str(script)).stderr
+    command = told.splitlines()[-1].partition("agentrt ")[2].split()
+    assert shop.say(*command).exit_code == 0
 
 
 def test_without_a_key_for_claude_the_error_says_what_to_do(shop: Shop) -> None:
@@ -283,6 +358,7 @@ def test_interrupting_a_run_lets_go_of_it_and_says_how_it_goes_on(shop: Shop) ->
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED
+    assert "letting go: calls under way are finished first" in told
     assert f"agentrt runs resume {shop.run().id} --simulated" in told
     assert "Traceback" not in told
     assert shop.run().status == "waiting"

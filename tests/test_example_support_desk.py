@@ -200,6 +200,21 @@ def test_behind_the_review_screen_the_run_goes_on_and_the_story_ends_well(
     assert "ok      1 refund in the database, 1 approved" in after
 
 
+def test_who_leaves_the_screen_without_a_word_leaves_the_call_held(terminal: Terminal) -> None:
+    assert terminal.until(lambda: b"Press Enter" in terminal.shown)
+    terminal.press("\r")
+    assert terminal.until(lambda: b"\x1b[?1049h" in terminal.shown), "the screen did not open"
+    terminal.press("q")
+    assert terminal.until(lambda: terminal.process.poll() is not None), "the screen did not end"
+    terminal.until(lambda: b"All of it was kept" in terminal.shown, timeout_s=1)
+    after = terminal.shown.rpartition(b"\x1b[?1049l")[2].decode()
+    assert terminal.process.returncode == 0
+    assert "Nobody decided: the call stays held" in after
+    assert "ok      the run is waiting" in after
+    assert "ok      0 mails in the mailbox, to nobody" in after
+    assert "FAILED" not in after
+
+
 def test_a_kept_folder_is_a_project_with_the_same_agent(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     assert demo("--keep", str(folder)).returncode == 0

@@ -163,7 +163,8 @@ def test_a_record_costs_the_same_in_the_first_turn_and_the_thousandth() -> None:
     for turn in range(3, 1000):
         _turn(story, turn)
     assert len(story.run.messages) == 1999
-    assert _calls_of_a_turn(story, 1000) == early
+    # A collection of garbage may fall into either turn; what grew would be hundreds.
+    assert abs(_calls_of_a_turn(story, 1000) - early) < 50
 
 
 def _turn(story: Story, turn: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from office import MODEL, Office, in_one_turn, one_call, only_call, types
 from agentrt import Call, Policy, Runtime, tool
 from agentrt.claude import Claude, TextDelta
 from agentrt.claude import client as client_file
-from agentrt.errors import CarriedElsewhere, NotFound, RunError, RunOver
-from agentrt.events import RunStarted
+from agentrt.errors import CarriedElsewhere, NotFound, ProjectError, RunError, RunOver
+from agentrt.events import CallDecided, RunStarted
 from agentrt.run import fold
 from agentrt.testing import Fault, Script, Text, ToolUse, Turn
 
@@ -92,6 +93,34 @@ async def test_a_run_that_waits_leaves_no_task_and_no_lease(office: MakeOffice) 
             run = await runtime.run(desk.agent(), "Pay.")
             assert runtime.store.carrier(run.id) is None
             assert not [task for task in asyncio.all_tasks() if run.id in task.get_name()]
+
+
+async def test_who_stops_listening_leaves_nothing_behind(office: MakeOffice) -> None:
+    desk = office(money([]), script=one_call("send_money", **SEND))
+    with desk:
+        async with desk.runtime() as runtime:
+            run = await runtime.run(desk.agent(), "Pay.")
+            before = asyncio.all_tasks()
+            async with aclosing(runtime.follow(run.id)) as items:  # type: ignore[type-var]
+                async for item in items:
+                    if isinstance(item, CallDecided):
+                        break
+            async with asyncio.timeout(20):
+                await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
+            assert runtime._listeners == {}
+
+
+async def test_a_run_whose_agent_is_not_here_is_left_to_those_who_have_it(
+    office: MakeOffice,
+) -> None:
+    desk = office(money([]), script=one_call("send_money", **SEND))
+    with desk:
+        async with desk.runtime() as runtime:
+            run = await runtime.run(desk.agent(), "Pay.")
+        async with desk.runtime(agent=desk.agent(name="cook")) as runtime:
+            with pytest.raises(ProjectError, match="It has: cook"):
+                await runtime.resume(run.id)
+            assert runtime.store.carrier(run.id) is None
 
 
 async def test_a_run_left_by_one_process_is_taken_up_by_the_next_start(office: MakeOffice) -> None:

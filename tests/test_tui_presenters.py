@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from agentrt.tui.queue_lines import (
     outcome,
     queue_summary,
 )
-from agentrt.tui.run_lines import run_facts, run_row
+from agentrt.tui.run_lines import cost, run_facts, run_row
 from agentrt.tui.steady import Steady
 from agentrt.tui.theme import DARK_BACKGROUND, INKS, LIGHT_BACKGROUND, risk
 from agentrt.tui.times import span_of
@@ -279,6 +280,11 @@ def test_the_text_of_a_rule_ends_where_the_next_one_begins() -> None:
 
 
 # --- runs ----------------------------------------------------------------------------------
+
+
+def test_a_simulated_run_is_not_said_to_have_cost_anything() -> None:
+    assert cost(Decimal("0.01"), unknown=True, simulated=True) == "simulated"
+    assert cost(Decimal("0.01"), unknown=True, simulated=False) == "$0.0100 + ?"
 
 
 @given(texts, texts, widths)

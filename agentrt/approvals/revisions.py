@@ -169,10 +169,11 @@ def _still_given(call: ToolCall, revision: CallDecided) -> tuple[int, ...]:
 
 def _without_tool(run: Run, call: ToolCall, policy: Policy) -> CallDecided:
     known = call.tool in run.definition.tools
+    names = ", ".join(run.definition.tools) or "none"
     reason = (
         f"The tool {call.tool} was taken away while the call waited. Do without it."
         if known
-        else f"There is no tool {call.tool}. There are: {', '.join(run.definition.tools)}."
+        else f"There is no tool {call.tool}. There are: {names}."
     )
     decision = replace(policy.decide_unknown(call.tool), reason=reason)
     return _denied(call, decision, basis="tool_gone" if known else "unknown_tool")

@@ -18,6 +18,11 @@ def check_may_decide(run: Run, call: ToolCall, reviewer: Reviewer, *, reason: st
     """Raises NotHeld, Expired or NotAllowed, each saying how things stand."""
     if run.over or call.status != "held":
         raise NotHeld(standing(run, call))
+    if not call.arguments_intact:
+        raise NotAllowed(
+            f"The arguments of {call.id} are not those that were recorded: somebody changed the "
+            "store. `agentrt audit verify` says where."
+        )
     if call.expires_at is not None and at >= call.expires_at:
         raise Expired(f"The time to decide {call.id} is over: it counts as rejected.")
     if any(approval.by == reviewer.name for approval in call.approvals):

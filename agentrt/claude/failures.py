@@ -91,7 +91,7 @@ def classify(error: BaseException) -> Kind:
 
     match error:
         case TooLongToWait():
-            return _status(error.status, error.error, None, f"It said to {error}.")
+            return _status(error.status, error.error, None, f"It {error}.")
         case anthropic.APIStatusError():
             body = error.body if isinstance(error.body, dict) else {}
             return _status(error.status_code, body.get("error", body), error.request_id, "")

@@ -42,6 +42,9 @@ COLUMNS = (
 
 SEVERITIES = ("low", "medium", "high", "critical")
 
+FORMAT = 1
+"""Of a store that can be read as it stands in the file."""
+
 _QUERY = "SELECT * FROM call WHERE status IN ('held', 'in doubt')"
 
 _COMMANDS = {
@@ -118,12 +121,15 @@ def _read(project: Project) -> list[dict[str, Any]]:
         # Read-only, so that it never writes to the file, not even a checkpoint.
         connection = dbapi2.connect(f"{project.store_path.as_uri()}?mode=ro", uri=True, timeout=30)
         try:
+            formats = connection.execute("SELECT format FROM store").fetchall()
             found = connection.execute(_QUERY)
             names = [column[0] for column in found.description]
             rows = [dict(zip(names, values, strict=True)) for values in found]
         finally:
             connection.close()
     except dbapi2.Error:
+        return _read_as_a_store(project)
+    if formats != [(FORMAT,)]:
         return _read_as_a_store(project)
     return [
         {name: row[name] for name in COLUMNS} | {"simulated": bool(row["simulated"])}

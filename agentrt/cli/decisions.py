@@ -260,7 +260,8 @@ def decided(store: AuditStore, run: Run, call: str) -> None:
         missing = now.quorum - len(now.approvals)
         narrate(f"{call}: recorded; it waits for {missing} more", bold=True)
         return
-    narrate(f"{call} is {now.status}", bold=True)
+    status = "to be decided anew" if now.status == "requested" else now.status
+    narrate(f"{call} is {status}", bold=True)
     if run.status == "waiting":
         narrate(f"{run.id} waits for another call: agentrt approvals list")
     elif _taken_up(store, run):

@@ -155,7 +155,9 @@ class Project:
             name = next(iter(self.agent_tables))
         if name not in self.agent_tables:
             near = _nearest(name, self.agent_tables)
-            raise NotFound(f"{self.file} has no agent {name!r}{near}. It has: {self._names()}.")
+            raise NotFound(
+                f"{self.file} has no agent {name!r}{near or '.'} It has: {self._names()}."
+            )
         return self._agent(name)
 
     def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
@@ -195,7 +197,7 @@ class Project:
             if not found:
                 raise ProjectError(
                     f"{self.file}: [agents.{name}] tools: no tool is called {pattern!r}"
-                    f"{_nearest(pattern, self.tools)}. `agentrt tools list` shows them."
+                    f"{_nearest(pattern, self.tools) or '.'} `agentrt tools list` shows them."
                 )
             chosen |= {tool.name: tool for tool in found}
         return list(chosen.values())
@@ -254,7 +256,7 @@ def _check_keys(
         place = f"[{where}] " if where else ""
         if key not in known:
             near = _nearest(key, known)
-            raise ProjectError(f"{file}: {place}unknown key {key!r}{near}.")
+            raise ProjectError(f"{file}: {place}unknown key {key!r}{near or '.'}")
         # type() and not isinstance: in Python, true is a whole number.
         if type(value) not in known[key]:
             wanted = _TYPE_WORDS[known[key][-1]]

@@ -127,10 +127,13 @@ def call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
     yield _fact("for", f"{run.user.name} ({run.user.verified})" if run.user else "nobody named")
     yield _fact("effect", ", ".join([call.effect, *call.labels]))
     yield from _why_lines(call, store)
+    if call.status == "in doubt":
+        yield from _paragraph("in doubt", call.doubt)
+        yield _fact("key", call.key)
     if call.preview:
         yield from _paragraph("will do", call.preview)
     yield _fact("digest", call.arguments_digest)
-    yield _fact("arguments", _hidden_told(call))
+    yield _fact("arguments", _arguments_told(call))
     yield from (f"  {line}" for line in pretty(call.arguments))
     yield from _asked_lines(call, store.clock())
     yield from _led_here(run, call, store)
@@ -171,7 +174,9 @@ def _rule_text(rule: RuleRef, text: str) -> list[str]:
     return [line[depth:] for line in taken if line.strip()]
 
 
-def _hidden_told(call: ToolCall) -> str:
+def _arguments_told(call: ToolCall) -> str:
+    if not call.arguments_intact:
+        return "NOT THOSE THAT WERE RECORDED: agentrt audit verify"
     try:
         data: Any = call.arguments_data
     except ValueError:
@@ -216,7 +221,10 @@ def _led_here(run: Run, call: ToolCall, store: AuditStore) -> Iterator[str]:
             break
         yield f"  {fact.seq:>4}  {visible(fact.text)}"
         for detail in fact.details:
-            yield from (f"        {line}" for line in visible(detail, lines=True).splitlines())
+            first, *more = visible(detail, lines=True).splitlines() or [""]
+            yield f"        {first}"
+            # Marked, so that a text of many lines cannot pass for lines of the story.
+            yield from (f"        | {line}" for line in more)
 
 
 def _what_to_do(call: ToolCall) -> Iterator[str]:

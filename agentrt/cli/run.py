@@ -153,6 +153,9 @@ async def _carry(
             await _follow(runtime, items, plan, narrator)
         except TimeoutError:
             narrate(f"nobody decided within {plan.wait_s:.0f} s")
+        except asyncio.CancelledError:
+            narrator.letting_go()
+            raise
         return await asyncio.to_thread(runtime.store.load, narrator.run)
 
 
@@ -231,6 +234,11 @@ class Narrator:
             case _:
                 self._fact(item)
 
+    def letting_go(self) -> None:
+        """Say that it was heard, which may take as long as the slowest call under way."""
+        self._end_line()
+        narrate("> letting go: calls under way are finished first", bold=True)
+
     def let_go(self, script: Path | None) -> None:
         """Say how a run goes on that this process no longer carries."""
         self._end_line()
@@ -242,11 +250,12 @@ class Narrator:
     def close(self, ended: Run, script: Path | None) -> None:
         """Say how the run stands now."""
         self._end_line()
-        narrate(f"{summary(ended)}  agentrt why {ended.id}", bold=True)
+        look = "why" if ended.all_calls else "runs view"
+        narrate(f"{summary(ended)}  agentrt {look} {ended.id}", bold=True)
         for call in ended.held:
             narrate(f"  {call.id} waits for a person: agentrt approvals view {call.id}")
         for call in ended.in_doubt:
-            narrate(f"  {call.id} is in doubt: agentrt settle {call.id} --happened|--did-not")
+            narrate(f"  {call.id} is in doubt: agentrt approvals view {call.id}")
         if not ended.over or ended.resumable:
             narrate(f"  then: agentrt runs resume {ended.id}{_with(script)}")
 

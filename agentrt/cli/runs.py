@@ -225,7 +225,7 @@ async def _cancel(store: AuditStore, id: str, reason: str) -> None:
     while True:
         now = store.load(id)
         if now.over:
-            raise RunOver(f"{id} is over: it {now.status}.")
+            raise RunOver(f"{id} is over: {now.status}.")
         try:
             event = RunCancelled(cause=now.seq, by=by, by_ref=store.ref(by), reason=reason)
             await store.append(now, [event])

@@ -100,7 +100,9 @@ class Teller:
                 yield from self._finished(event)
             case CallDoubted():
                 yield f"  ? {event.call} is in doubt: {visible(event.reason)}"
-                yield f"    look whether it happened, then: agentrt settle {event.call} --happened"
+                yield "    look whether it happened, then say so:"
+                yield f'    agentrt settle {event.call} --happened --reason "..."'
+                yield f'    agentrt settle {event.call} --did-not --reason "..."'
             case CallSettled():
                 verdict = "it happened" if event.happened else "it did not happen"
                 who = event.by or f"its {event.method}"
@@ -126,7 +128,7 @@ def _decided(event: CallDecided, now: int) -> Iterator[str]:
             return
         case "deny":
             yield f"  x {_call_told(event)}  DENIED {rules_told(event.rules, event.basis)}"
-            yield f"    {visible(event.reason)}"
+            yield from _indented(event.reason, by=4)
         case "hold":
             yield from _held(event, now)
         case _:
@@ -175,9 +177,9 @@ def _said(who: str, reason: str) -> str:
     return f'{cell(who)}: "{visible(reason)}"' if reason else cell(who)
 
 
-def _indented(text: str) -> Iterator[str]:
+def _indented(text: str, *, by: int = 6) -> Iterator[str]:
     for line in visible(text, lines=True).splitlines():
-        yield f"      {line}"
+        yield f"{'':<{by}}{line}"
 
 
 def text_of(event: ClaudeReplied) -> str:

@@ -14,7 +14,7 @@ ENVIRONMENT = {
     "XDG_CONFIG_HOME": "where your key is without AGENTRT_KEY: agentrt/reviewer_ed25519 in it",
     "ANTHROPIC_API_KEY": "the key for Claude; read by the SDK, never printed or recorded",
     "ANTHROPIC_BASE_URL": "another address for the API; read by the SDK",
-    "ANTHROPIC_LOG": "must not be `debug`: the SDK would log whole prompts, so nothing runs",
+    "ANTHROPIC_LOG": "must not be `debug`: the SDK would log whole prompts, so Claude is not asked",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }
 

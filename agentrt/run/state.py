@@ -187,6 +187,11 @@ class ToolCall:
         return self.approver.expires_at if self.approver else None
 
     @property
+    def arguments_intact(self) -> bool:
+        """Whether the arguments are those of the digest: not when somebody changed the store."""
+        return hashlib.sha256(self.arguments).hexdigest() == self.arguments_digest
+
+    @property
     def arguments_data(self) -> dict[str, Any]:
         """The completed arguments as plain data."""
         data: dict[str, Any] = from_json(self.arguments)

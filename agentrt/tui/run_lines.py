@@ -63,7 +63,7 @@ def run_row(row: RunRow, *, now: int, width: int) -> Line:
         row.status,
         visible(row.agent),
         visible(row.user or "-"),
-        cost(Decimal(row.cost_usd), unknown=row.cost_unknown),
+        cost(Decimal(row.cost_usd), unknown=row.cost_unknown, simulated=row.simulated),
         span_of(now - row.started_at),
         visible(row.prompt),
     )
@@ -72,8 +72,10 @@ def run_row(row: RunRow, *, now: int, width: int) -> Line:
     return fit_line(line(text[:3], status, text[12:]), width)
 
 
-def cost(usd: Decimal, *, unknown: bool) -> str:
-    """Dollars; `+ ?` says that a part of them has no known price."""
+def cost(usd: Decimal, *, unknown: bool, simulated: bool) -> str:
+    """Dollars; `+ ?` says that a part of them has no known price. A simulated run cost nothing."""
+    if simulated:
+        return "simulated"
     return f"${usd:.4f}" + (" + ?" if unknown else "")
 
 
@@ -99,7 +101,7 @@ def empty_runs(filtered: str) -> list[Line]:
 
 def run_title(run: Run, *, width: int) -> Line:
     """A run in one line."""
-    said = cost(run.cost_usd, unknown=run.cost_unknown)
+    said = cost(run.cost_usd, unknown=run.cost_unknown, simulated=run.simulated)
     title = (
         Span(run.id, "strong"),
         Span(f"  {visible(run.agent)}  "),

@@ -50,7 +50,8 @@ def play(desk: Desk, *, screen: bool, reject: bool) -> bool:
         if run.seq == before:
             story.say("Nobody decided: the call stays held, and nothing happens.")
             break
-    return _prove(desk, run, story)
+    # Who leaves the screen without a word has decided that nothing happens yet.
+    return _prove(desk, run, story, decided=not (screen and run.held))
 
 
 def _opened(desk: Desk, *, screen: bool) -> Story:
@@ -132,7 +133,7 @@ def _at_work(desk: Desk) -> Iterator[None]:
 # --- all is checked -----------------------------------------------------------------------
 
 
-def _prove(desk: Desk, run: Run, story: Story) -> bool:
+def _prove(desk: Desk, run: Run, story: Story, *, decided: bool) -> bool:
     with desk.store() as store:
         proof = look(desk.world, store, run.id)
         story.head("4. What is there now")
@@ -141,6 +142,7 @@ def _prove(desk: Desk, run: Run, story: Story) -> bool:
             story.head(f"5. Why was there a call of {call.tool}?  (agentrt why {call.id})")
             story.quote(explain(store.records(run.id), call.id).lines())
     story.head("6. Does it all agree?")
-    for fact in proof.facts():
+    facts = list(proof.facts(decided=decided))
+    for fact in facts:
         story.say(f"{'ok    ' if fact.ok else 'FAILED'}  {fact.text}")
-    return all(fact.ok for fact in proof.facts())
+    return all(fact.ok for fact in facts)

@@ -45,15 +45,19 @@ class Proof:
         ]
         return "\n".join([*rows, *(f"\n{_mail_text(mail)}" for mail in self.mails)])
 
-    def facts(self) -> Iterator[Fact]:
-        """What has to be so at the end of the story, whichever way the reviewer decided."""
-        yield Fact(f"the run {self.run.status}", self.run.status == "finished")
-        decided = [call for call in self.refund_calls if call.approvals or call.closed_by]
-        yield Fact(f"a reviewer decided on {_count(decided, 'refund')}", len(decided) == 1)
+    def facts(self, *, decided: bool = True) -> Iterator[Fact]:
+        """What has to be so at the end of the story, whichever way the reviewer decided.
+
+        Without a decision the run waits, and nothing has left the house.
+        """
+        status = self.run.status
+        yield Fact(f"the run is {status}", status == ("finished" if decided else "waiting"))
+        calls = [call for call in self.refund_calls if call.approvals or call.closed_by]
+        yield Fact(f"a reviewer decided on {_count(calls, 'refund')}", len(calls) == int(decided))
         yield self._refunded()
         to = [mail["To"] for mail in self.mails]
         sent = f"{_count(to, 'mail')} in the mailbox, to {', '.join(to) or 'nobody'}"
-        yield Fact(sent, to == [CUSTOMER])
+        yield Fact(sent, to == [CUSTOMER] * int(decided))
         yield Fact(
             f"{self.records} records in the audit store, "
             f"{_count(self.findings, 'finding')} when they were verified",
