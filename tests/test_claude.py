@@ -183,6 +183,7 @@ async def test_an_hour_of_retry_after_is_not_waited_for(
     failure = await ask(scripted(Fault(status=429, retry_after=wait, times=10)))
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.outage) == ("rate_limited", True)
+    assert "It asked to wait" in failure.message
     assert len(failure.attempts) == 1
     assert time.monotonic() - began < 10
 

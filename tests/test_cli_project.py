@@ -41,7 +41,7 @@ def test_without_one_the_error_says_how_to_make_one(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[project]\nstore = agentrt", r"agentrt\.toml:2:9: "),
-        ("[projekt]\n", "unknown key 'projekt'; did you mean 'project'"),
+        ("[projekt]\n", r"unknown key 'projekt'; did you mean 'project'\?$"),
         ('[project]\nstor = "x"\n', r"\[project\] unknown key 'stor'; did you mean 'store'"),
         ("[project]\nstore = 3\n", "store must be text in quotes"),
         ("[project]\ninstalled_tools = 1\n", "installed_tools must be true or false"),
