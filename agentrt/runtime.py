@@ -31,6 +31,7 @@ from agentrt.errors import (
     ProjectError,
     RunError,
     RunOver,
+    StoreCorrupt,
 )
 from agentrt.events import BundleLoaded, RunCancelled, RunResumed, RunStarted, User
 from agentrt.loop import Carry, Item, Surroundings
@@ -171,10 +172,10 @@ class Runtime:
     async def resume(self, run: str, *, by: str | None = None, wait: bool = False) -> Run:
         """Carry a run on from where it stands: after a crash, an approval or an outage.
 
-        Raises RunOver, NotFound, ProjectError when its agent is not here, or CarriedElsewhere
-        when a living process carries it.
+        Raises RunOver, NotFound, ProjectError when its agent is not here, CarriedElsewhere when
+        a living process carries it, or StoreCorrupt when its records were changed.
         """
-        now = await asyncio.to_thread(self.store.load, run)
+        now = await asyncio.to_thread(self.store.load_intact, run)
         if now.over and not now.resumable:
             raise RunOver(f"{run} is over: {now.status}.")
         self._agent_of(now)  # before anything is written, or kept from those who have it
@@ -389,9 +390,18 @@ class Runtime:
             return
         with suppress(CarriedElsewhere, ClaudeError, ProjectError, NotFound):
             await self.store.claim(run)
-            now = await asyncio.to_thread(self.store.load, run)
+            now = await self._intact(run)
             if now.simulated == self._client().simulated:
                 self._carry(now, stream=bool(self._listeners.get(run)))
+
+    async def _intact(self, run: str) -> Run:
+        try:
+            return await asyncio.to_thread(self.store.load_intact, run)
+        except StoreCorrupt as error:
+            logger.warning("%s", error)
+            self._given_up.add(run)
+            await self.store.release(run)
+            raise
 
     def _notify(self) -> None:
         """Wake everybody who waits for a change: each waits for an event that is set once."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from office import MODEL, Office, in_one_turn, one_call, only_call, types
 from agentrt import Call, Policy, Runtime, tool
 from agentrt.claude import Claude, TextDelta
 from agentrt.claude import client as client_file
-from agentrt.errors import CarriedElsewhere, NotFound, ProjectError, RunError, RunOver
+from agentrt.errors import CarriedElsewhere, NotFound, ProjectError, RunError, RunOver, StoreCorrupt
 from agentrt.events import CallDecided, RunStarted
 from agentrt.run import fold
 from agentrt.testing import Fault, Script, Text, ToolUse, Turn
@@ -445,3 +446,23 @@ async def test_a_runtime_can_be_told_to_carry_only_its_own_runs(office: MakeOffi
             assert (await asyncio.wait_for(runtime.wait(mine.id), timeout=20)).over
             assert not runtime.store.load(other.id).over
     assert len(seen) == 1
+
+
+async def test_a_run_whose_content_was_changed_is_not_carried_on(office: MakeOffice) -> None:
+    seen: list[str] = []
+    desk = office(money(seen), script=one_call("send_money", **SEND))
+    with desk:
+        async with desk.runtime() as runtime:
+            run = await runtime.run(desk.agent(), "Pay.")
+        await _approve_elsewhere(desk)
+        with closing(sqlite3.connect(desk.folder / "agentrt.db")) as owner:
+            owner.execute("DROP TRIGGER content_update")
+            owner.execute(
+                "UPDATE content SET body = CAST(replace(CAST(body AS TEXT), '950', '999') AS BLOB)"
+            )
+            owner.commit()
+        async with desk.runtime() as runtime:
+            with pytest.raises(StoreCorrupt, match="was changed"):
+                await runtime.resume(run.id)
+            assert not runtime.store.load(run.id).over
+    assert seen == []

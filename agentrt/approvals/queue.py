@@ -58,10 +58,7 @@ class ApprovalQueue:
 
     def held(self) -> list[CallRow]:
         """Calls that wait for a reviewer: the riskiest first, then what expires first."""
-        rows = self._store.calls(status=("held",))
-        return sorted(
-            rows, key=lambda row: (-_rank(row.severity), row.expires_at or math.inf, row.id)
-        )
+        return sorted(self._store.calls(status=("held",)), key=_riskiest_first)
 
     def in_doubt(self) -> list[CallRow]:
         """Calls of which nobody knows whether they happened."""
@@ -343,6 +340,11 @@ def _is_due(call: ToolCall, now: int) -> bool:
 
 def _signed(said: Statement, signer: Signer) -> str:
     return signer.sign(said.to_bytes())
+
+
+def _riskiest_first(row: CallRow) -> tuple[float, ...]:
+    expires_at = math.inf if row.expires_at is None else row.expires_at
+    return -_rank(row.severity), expires_at, row.requested_at, row.turn, row.index
 
 
 def _rank(severity: str | None) -> int:

@@ -36,6 +36,7 @@ from agentrt.errors import (
     ClockWentBack,
     Expired,
     NotFound,
+    StoreCorrupt,
     StoreUnavailable,
 )
 from agentrt.events import (
@@ -229,6 +230,17 @@ class AuditStore:
         if not records:
             raise NotFound(f"There is no run {run} in {self.path}.")
         return fold(records)
+
+    def load_intact(self, run: str) -> Run:
+        """Where the run stands, when every record of it still says what was written.
+
+        For whoever acts on it. Raises StoreCorrupt, and NotFound.
+        """
+        if findings := self.verify(run).findings:
+            raise StoreCorrupt(
+                f"{findings[0]}. The run is left as it is: `agentrt audit verify {run}` tells all."
+            )
+        return self.load(run)
 
     def catch_up(self, run: Run) -> Run:
         """The run with what others have appended since."""

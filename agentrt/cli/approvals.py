@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,10 +144,12 @@ def _read_as_a_store(project: Project) -> list[dict[str, Any]]:
         return [row.model_dump() for row in store.calls(status=("held", "in doubt"))]
 
 
-def _riskiest_first(row: Mapping[str, Any]) -> tuple[int, int, str]:
+def _riskiest_first(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """As the queue has it, which this list is read without."""
     known = row["severity"] in SEVERITIES
     rank = SEVERITIES.index(row["severity"]) if known else 0
-    return -rank, row["expires_at"] or 0, row["id"]
+    expires_at = math.inf if row["expires_at"] is None else row["expires_at"]
+    return -rank, expires_at, row["requested_at"], row["turn"], row["index"]
 
 
 def _newest_first(row: Mapping[str, Any]) -> tuple[int, int, int]:
