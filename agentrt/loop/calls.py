@@ -78,7 +78,7 @@ async def enter(call: ToolCall, tool: Tool, asked: Call) -> Outcome:
         asked.cancel.set()
         reason = f"{tool.name} did not come back within {tool.timeout_s:g} s."
         return _unclear(call, reason, began, ended=False)
-    except Exception as error:  # noqa: BLE001 - someone else's code
+    except Exception as error:
         # Its text may hold a secret: for the tool's author, who asks for it, and for nobody else.
         logger.debug("%s broke off", tool.name, exc_info=True)
         return _unclear(call, f"{tool.name} broke off with {type(error).__name__}.", began)
