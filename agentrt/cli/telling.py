@@ -196,7 +196,7 @@ def summary(run: Run) -> str:
     share = f" ({cached * 100 // tokens} % cached)" if tokens else ""
     parts = [
         f"> {run.status}",
-        f"{run.turn} turns",
+        f"{run.turn} turn{'' if run.turn == 1 else 's'}",
         f"in {tokens:,}{share}",
         f"out {usage.output_tokens:,}",
         cost(run),
