@@ -611,3 +611,17 @@ async def test_cancelling_stops_a_request_under_way_and_starts_no_call(
             run = runtime.store.load(started)
     assert run.status == "cancelled"
     assert effects.seen == []
+
+
+async def test_a_preview_that_nobody_would_read_is_cut_and_says_so(office: MakeOffice) -> None:
+    def show(to: str) -> str:
+        return "x" * 50_000
+
+    @tool(effect="irreversible", preview=show)
+    def send_money(to: str, call: Call) -> str:
+        """Send money."""
+        return "sent"
+
+    run = await run_it(office(send_money, script=one_call("send_money", to="a")))
+    assert run.held[0].preview is not None
+    assert run.held[0].preview.endswith("x [40000 more characters]")

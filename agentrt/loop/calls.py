@@ -20,6 +20,7 @@ __all__ = ["Outcome", "call_for", "check_doubt", "enter", "preview", "started"]
 logger = logging.getLogger("agentrt")
 
 PREVIEW_TIMEOUT_S = 10.0
+PREVIEW_CHARACTERS = 10_000
 CHECK_TIMEOUT_S = 30.0
 ERROR_CHARACTERS = 4_000
 
@@ -193,4 +194,10 @@ async def preview(call: ToolCall, tool: Tool, asked: Call) -> str | None:
         text.encode()  # half a surrogate pair could not be recorded
     except Exception as error:  # noqa: BLE001 - someone else's code
         return f"[the preview failed with {type(error).__name__}]"
-    return text
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    """A preview is for a person to read: what nobody would read says how much it is."""
+    left_out = len(text) - PREVIEW_CHARACTERS
+    return f"{text[:PREVIEW_CHARACTERS]} [{left_out} more characters]" if left_out > 0 else text
