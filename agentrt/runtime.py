@@ -33,8 +33,8 @@ from agentrt.errors import (
     RunOver,
     StoreCorrupt,
 )
-from agentrt.events import BundleLoaded, RunCancelled, RunResumed, RunStarted, User
-from agentrt.loop import Carry, Item, Surroundings
+from agentrt.events import BundleLoaded, RunResumed, RunStarted, User
+from agentrt.loop import Carry, Item, Surroundings, cancel
 from agentrt.policy import Policy
 from agentrt.run import Run
 from agentrt.tools import Tool, Tools
@@ -194,13 +194,7 @@ class Runtime:
 
         Raises NotFound or RunOver.
         """
-        while True:
-            now = await asyncio.to_thread(self.store.load, run)
-            if now.over:
-                raise RunOver(f"{run} is over: {now.status}.")
-            cancelled = RunCancelled(cause=now.seq, by=by, by_ref=self.store.ref(by), reason=reason)
-            with suppress(Conflict):
-                return await self.store.append(now, [cancelled])
+        return await cancel(self.store, run, by=by, reason=reason)
 
     async def wait(self, run: str) -> Run:
         """The run when it is over."""

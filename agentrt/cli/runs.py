@@ -211,27 +211,12 @@ def cancel(folder: Path, run: str, reason: str) -> None:
     Example:
       agentrt runs cancel @last --reason "wrong customer"
     """
+    from agentrt.loop.cancel import cancel as cancel_run
+
     with Project.find(folder).open_store(read_only=False) as store:
         found = run_id(store, run)
-        asyncio.run(_cancel(store, found, reason))
+        asyncio.run(cancel_run(store, found, by=getpass.getuser(), reason=reason))
     narrate(f"{found} is cancelled")
-
-
-async def _cancel(store: AuditStore, id: str, reason: str) -> None:
-    from agentrt.errors import Conflict, RunOver
-    from agentrt.events import RunCancelled
-
-    by = getpass.getuser()
-    while True:
-        now = store.load(id)
-        if now.over:
-            raise RunOver(f"{id} is over: {now.status}.")
-        try:
-            event = RunCancelled(cause=now.seq, by=by, by_ref=store.ref(by), reason=reason)
-            await store.append(now, [event])
-        except Conflict:
-            continue
-        return
 
 
 @runs.command

@@ -161,17 +161,19 @@ class Carry:
     async def _save_what_happened(
         self, draft: Draft, kinds: tuple[type, ...], *, fenced: bool
     ) -> None:
-        newer = await asyncio.to_thread(
-            self._store.records, draft.before.id, after=draft.before.seq
-        )
-        self._show(newer)
-        self._draft = Draft.of(fold(newer, run=draft.before))
-        self._decided_here.clear()
+        await self._catch_up(draft.before)
         events = [record.event for record in draft.records if isinstance(record.event, kinds)]
         if events:
             self._add(*events)
             with suppress(Conflict):
                 await self._save(fenced=fenced)
+
+    async def _catch_up(self, run: Run) -> None:
+        """Go on from `run` with what others have appended since, and nothing undurable."""
+        newer = await asyncio.to_thread(self._store.records, run.id, after=run.seq)
+        self._show(newer)
+        self._draft = Draft.of(fold(newer, run=run))
+        self._decided_here.clear()
 
     def _show(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -207,7 +209,7 @@ class Carry:
         try:
             await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                self._draft = Draft.of(await asyncio.to_thread(self._store.catch_up, self.run))
+                await self._catch_up(self.run)
                 raise Conflict
             return asking.result()
         finally:
