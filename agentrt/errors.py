@@ -5,6 +5,7 @@ AgentrtError
 ├── ToolDefinitionError     a function cannot become a tool
 │   └── DuplicateTool
 ├── ArgumentsInvalid        arguments do not fit the tool's schema
+├── FactDefinitionError     a function cannot become a fact
 ├── PolicyError             the policy bundle cannot be used: nothing runs
 ├── NotFound                no such run, call, record or agent
 ├── ApprovalError           a decision of a person was not taken
@@ -42,6 +43,7 @@ __all__ = [
     "CredentialsMissing",
     "DuplicateTool",
     "Expired",
+    "FactDefinitionError",
     "ModelRefused",
     "NotAllowed",
     "NotFound",
@@ -84,6 +86,10 @@ class DuplicateTool(ToolDefinitionError):
 
 class ArgumentsInvalid(AgentrtError):
     """The arguments do not fit the tool's schema."""
+
+
+class FactDefinitionError(AgentrtError):
+    """This cannot become a fact."""
 
 
 class PolicyError(AgentrtError):

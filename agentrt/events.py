@@ -25,6 +25,7 @@ __all__ = [
     "Approver",
     "Attempt",
     "BundleLoaded",
+    "BundleRefused",
     "CallApproved",
     "CallDecided",
     "CallDoubted",
@@ -37,6 +38,7 @@ __all__ = [
     "ClaudeFailed",
     "ClaudeReplied",
     "Event",
+    "FactStated",
     "Record",
     "RuleRef",
     "RunCancelled",
@@ -149,8 +151,8 @@ class Event(BaseModel):
         }
 
     def header(self) -> dict[str, Any]:
-        """The plain fields that have a value, as JSON data; what may be None defaults to it."""
-        return self.model_dump(mode="json", exclude=set(self.storage), exclude_none=True)
+        """The plain fields that have a value, as JSON data; None and empty lists are defaults."""
+        return {name: value for name, value in self._plain().items() if value != []}
 
     def parts(self) -> dict[str, bytes]:
         """The stored bytes of every marked field that has a value."""
@@ -175,7 +177,10 @@ class Event(BaseModel):
             for name, value in values.items()
             if value is not None
         }
-        return {**self.header(), **from_json(to_json(readable))}
+        return {**self._plain(), **from_json(to_json(readable))}
+
+    def _plain(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set(self.storage), exclude_none=True)
 
 
 def _read_part(cls: type[Event], name: str, body: bytes | None) -> Any:
@@ -213,10 +218,17 @@ class RunStarted(Event):
     """How long the run may work; the time it waits for people does not count."""
     user_ref: str | None = None
     """A keyed hash of the user's name."""
+    parent: str | None = None
+    """The run that this one follows."""
+    parent_head: str | None = None
+    """Hash of the parent's record that it follows: what it builds on cannot be exchanged."""
     definition: Annotated[bytes, SHARED]
     """The agent as it was: instructions, model, settings, tools with schemas and digests."""
     prompt: Annotated[str, CONTENT]
     user: Annotated[User | None, CONTENT] = None
+    history: Annotated[bytes | None, CONTENT] = None
+    """The parent's conversation as a JSON list of messages, byte for byte as it was sent: a run
+    holds all that it needs, and no fold reads another's records."""
 
 
 class RunFinished(Event):
@@ -252,6 +264,16 @@ class RunResumed(Event):
     type: Literal["run.resumed"] = "run.resumed"
     by_ref: str
     by: Annotated[str, CONTENT]
+
+
+class FactStated(Event):
+    """Somebody told the run a fact that its policy asks for."""
+
+    type: Literal["fact.stated"] = "fact.stated"
+    name: str
+    by_ref: str
+    by: Annotated[str, CONTENT]
+    value: Annotated[bytes, CONTENT]
 
 
 class ClaudeAsked(Event):
@@ -320,11 +342,20 @@ class CallDecided(Event):
     """What decided: `rules`, `default`, `unknown_tool`, `tool_gone`, `invalid_arguments`, or
     `second_attempt` for an irreversible call that was started before."""
     rules: tuple[RuleRef, ...] = ()
+    """The rules that matched."""
+    considered: tuple[RuleRef, ...] = ()
+    """The rules that cover the tool and did not match."""
+    shadow: tuple[RuleRef, ...] = ()
+    """The rules in `mode: shadow` that would have matched; they decide nothing."""
+    failed: tuple[str, ...] = ()
+    """The ids of rules that could not be evaluated: a deny or hold among them matched."""
     rules_digest: str
     """SHA-256 of the canonical text of the deciding rules, without comments and places."""
     bundle: str
     effect: str
     labels: tuple[str, ...] = ()
+    untrusted: tuple[str, ...] = ()
+    """The fields of the result that outsiders write, such as `messages[].body`; `*` is all."""
     repeatable: bool
     """Whether a second attempt with the same key is harmless by the tool's own word."""
     tool_digest: str
@@ -332,11 +363,24 @@ class CallDecided(Event):
     approver: Approver | None = None
     approvals: tuple[int, ...] = ()
     """`seq` of earlier approvals that speak of just this and so still count."""
+    awaiting: tuple[str, ...] = ()
+    """Facts that were not known yet: once one is, the call is decided again."""
+    until: int | None = None
+    """Till when it waits for them before a person is asked, in milliseconds since the epoch."""
+    changed: tuple[str, ...] = ()
+    """The arguments that rules set; what they were before is in `asked`."""
     editor_ref: str | None = None
     """Set when a reviewer changed the arguments: this revision runs what the reviewer wrote."""
+    group: str | None = None
+    """The same for the calls of a turn that belong together; one decision may cover them."""
     arguments: Annotated[bytes, CONTENT]
     """The completed arguments as RFC 8785 JSON; `arguments_digest` is their SHA-256."""
     reason: Annotated[str, CONTENT]
+    facts: Annotated[bytes | None, CONTENT] = None
+    """What the rules read: `values` by expression, `errors` by rule, and `found`, which says
+    where a value was found."""
+    asked: Annotated[bytes | None, CONTENT] = None
+    """The completed arguments before rules set some of them."""
     preview: Annotated[str | None, CONTENT] = None
     """What the tool's `preview` said the call will do."""
     editor: Annotated[str | None, CONTENT] = None
@@ -446,12 +490,24 @@ class BundleLoaded(Event):
     """The text of every file of the bundle, reviewers included, by name."""
 
 
+class BundleRefused(Event):
+    """A changed policy could not be loaded, and the one before stayed; in the store's own chain."""
+
+    type: Literal["bundle.refused"] = "bundle.refused"
+    bundle: str
+    """The policy that stayed."""
+    service: str
+    problems: Annotated[bytes, SHARED]
+    """What is wrong with the other, as a list of texts."""
+
+
 AnyEvent = (
     RunStarted
     | RunFinished
     | RunFailed
     | RunCancelled
     | RunResumed
+    | FactStated
     | ClaudeAsked
     | ClaudeReplied
     | ClaudeFailed
@@ -464,6 +520,7 @@ AnyEvent = (
     | CallDoubted
     | CallSettled
     | BundleLoaded
+    | BundleRefused
 )
 """The closed union: whoever matches on it and forgets one does not type-check."""
 

@@ -11,7 +11,7 @@ from agentrt.approvals import KeyFile
 from agentrt.approvals.revisions import is_current, revise
 from agentrt.errors import ArgumentsInvalid
 from agentrt.events import CallDecided
-from agentrt.policy import Policy
+from agentrt.policy import Known, Policy
 from agentrt.run import ToolCall
 from agentrt.tools import Tools, tool
 
@@ -30,7 +30,7 @@ def decide(
     *uses: dict[str, Any], rules: str = DEFAULT, tools: Tools = ALL, at: int = AT
 ) -> CallDecided:
     story = a_story(*uses)
-    return revise(story.run, story.call(), tools=tools, policy=policy(rules), at=at)
+    return revise(story.run, story.call(), tools=tools, policy=policy(rules), known=Known(now=at))
 
 
 PAY = use("pay", payee="bob", cents=5)
@@ -149,7 +149,12 @@ async def approved_call(desk: Desk, keys: dict[str, KeyFile]) -> ToolCall:
 
 def next_revision(desk: Desk, call: ToolCall, **changes: Any) -> CallDecided:
     run = desk.store.load("r_0000000000000001")
-    surroundings = {"tools": desk.tools, "policy": desk.policy, "at": desk.clock(), **changes}
+    surroundings = {
+        "tools": desk.tools,
+        "policy": desk.policy,
+        "known": Known(now=desk.clock()),
+        **changes,
+    }
     return revise(run, call, **surroundings)
 
 
@@ -163,7 +168,7 @@ async def test_an_approval_outlives_a_comment_in_the_policy(
     call = await approved_call(desk, keys)
     commented = with_rules(desk, f"# a comment\n{DEFAULT}")
     run = desk.store.load("r_0000000000000001")
-    assert not is_current(run, call, tools=desk.tools, policy=commented)
+    assert not is_current(run, call, tools=desk.tools, policy=commented, known=Known(now=AT))
     revision = next_revision(desk, call, policy=commented)
     assert revision.approvals == (call.approvals[0].seq,)
     assert (await desk.store.append(run, [revision])).calls[0].status == "approved"
@@ -200,9 +205,11 @@ async def test_a_decision_is_current_while_policy_and_tool_are_the_same(
 ) -> None:
     call = await approved_call(desk, keys)
     run = desk.store.load("r_0000000000000001")
-    assert is_current(run, call, tools=desk.tools, policy=desk.policy)
-    assert not is_current(run, call, tools=Tools([]), policy=desk.policy)
-    assert not is_current(run, call, tools=desk.tools, policy=with_rules(desk, DENY))
+    assert is_current(run, call, tools=desk.tools, policy=desk.policy, known=Known(now=AT))
+    assert not is_current(run, call, tools=Tools([]), policy=desk.policy, known=Known(now=AT))
+    assert not is_current(
+        run, call, tools=desk.tools, policy=with_rules(desk, DENY), known=Known(now=AT)
+    )
 
 
 async def test_the_time_to_decide_runs_on_through_revisions_for_the_same_reason(
@@ -230,12 +237,16 @@ def test_a_second_attempt_of_what_cannot_be_undone_asks_a_person_with_time_to_de
     rules: str,
 ) -> None:
     story = a_story(PAY)
-    story.tell(revise(story.run, story.call(), tools=ALL, policy=policy(rules), at=AT))
+    story.tell(
+        revise(story.run, story.call(), tools=ALL, policy=policy(rules), known=Known(now=AT))
+    )
     story.tell(began(story.call()))
     story.tell(doubted(story.call()))
     story.tell(settled(story.call(), happened=False))
     later = AT + 48 * HOUR_MS
-    revision = revise(story.run, story.call(), tools=ALL, policy=policy(rules), at=later)
+    revision = revise(
+        story.run, story.call(), tools=ALL, policy=policy(rules), known=Known(now=later)
+    )
     assert (revision.verdict, revision.basis, revision.revision) == ("hold", "second_attempt", 2)
     assert revision.approver is not None
     assert revision.approver.expires_at == later + 24 * HOUR_MS
@@ -243,11 +254,13 @@ def test_a_second_attempt_of_what_cannot_be_undone_asks_a_person_with_time_to_de
 
 def test_a_second_attempt_that_policy_denies_by_now_is_denied() -> None:
     story = a_story(PAY)
-    story.tell(revise(story.run, story.call(), tools=ALL, policy=policy(ALLOW), at=AT))
+    story.tell(
+        revise(story.run, story.call(), tools=ALL, policy=policy(ALLOW), known=Known(now=AT))
+    )
     story.tell(began(story.call()))
     story.tell(doubted(story.call()))
     story.tell(settled(story.call(), happened=False))
-    denied = revise(story.run, story.call(), tools=ALL, policy=policy(DENY), at=AT)
+    denied = revise(story.run, story.call(), tools=ALL, policy=policy(DENY), known=Known(now=AT))
     assert denied.verdict == "deny"
 
 
@@ -258,7 +271,12 @@ def test_edited_arguments_are_completed_like_claudes() -> None:
     story = a_story(use("write_note", name="a", text="b"))
     story.tell(decided(story.call(), "hold"))
     revision = revise(
-        story.run, story.call(), tools=ALL, policy=policy(), at=AT, edited={"name": "c"}
+        story.run,
+        story.call(),
+        tools=ALL,
+        policy=policy(),
+        known=Known(now=AT),
+        edited={"name": "c"},
     )
     assert json.loads(revision.arguments) == {"name": "c", "text": ""}
     assert revision.revision == 2
@@ -267,14 +285,23 @@ def test_edited_arguments_are_completed_like_claudes() -> None:
 def test_edited_arguments_that_do_not_fit_are_refused() -> None:
     story = a_story(PAY)
     with pytest.raises(ArgumentsInvalid):
-        revise(story.run, story.call(), tools=ALL, policy=policy(), at=AT, edited={"payee": 5})
+        revise(
+            story.run,
+            story.call(),
+            tools=ALL,
+            policy=policy(),
+            known=Known(now=AT),
+            edited={"payee": 5},
+        )
 
 
 def test_a_revision_after_an_edit_keeps_what_the_reviewer_wrote() -> None:
     story = a_story(PAY)
     edited = {"payee": "eve", "cents": 1}
-    revision = revise(story.run, story.call(), tools=ALL, policy=policy(), at=AT, edited=edited)
+    revision = revise(
+        story.run, story.call(), tools=ALL, policy=policy(), known=Known(now=AT), edited=edited
+    )
     story.tell(revision.model_copy(update={"editor": "ana"}))
-    again = revise(story.run, story.call(), tools=ALL, policy=policy(HOLD), at=AT)
+    again = revise(story.run, story.call(), tools=ALL, policy=policy(HOLD), known=Known(now=AT))
     assert json.loads(again.arguments) == edited
     assert pay.name == again.tool

@@ -1,10 +1,11 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrt.approvals.statement import Statement
+from agentrt.approvals.statement import Covered, Statement
 from agentrt.errors import SignatureInvalid
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -52,6 +53,83 @@ def a_statement(**changes: object) -> Statement:
     return Statement.model_validate(fields | changes)
 
 
+def a_covered(**changes: object) -> Covered:
+    fields: dict[str, object] = {
+        "call": "toolu_2",
+        "revision": 1,
+        "tool": "refund_payment",
+        "tool_digest": "1" * 64,
+        "arguments_digest": "6" * 64,
+        "rules_digest": "3" * 64,
+        "expires_at": 1_780_000_700_000,
+    }
+    return Covered.model_validate(fields | changes)
+
+
+SIGNED_BEFORE = (
+    b'{"arguments_digest":"%b","bundle":"%b","call":"toolu_1","expires_at":1780000600000,'
+    b'"head":"%b","reason":"The parcel was lost.","result":"","reviewer":"ana@example.com",'
+    b'"revision":1,"rules_digest":"%b","run":"run-1","signed_at":1780000000000,'
+    b'"store":"store-1","tool":"refund_payment","tool_digest":"%b","verdict":"approve",'
+    b'"version":1}'
+) % tuple(digit * 64 for digit in (b"2", b"4", b"5", b"3", b"1"))
+"""The bytes of `a_statement` before a statement could name several calls."""
+
+
+def test_a_statement_on_one_call_has_the_bytes_it_always_had() -> None:
+    assert a_statement().to_bytes() == SIGNED_BEFORE
+    assert Statement.from_bytes(SIGNED_BEFORE) == a_statement()
+
+
+@given(statements, st.lists(TEXT, unique=True, max_size=4), HEX)
+def test_a_statement_on_several_calls_comes_back_from_its_bytes(
+    statement: Statement, others: list[str], digest: str
+) -> None:
+    also = tuple(
+        a_covered(call=other, arguments_digest=digest, rules_digest=statement.rules_digest)
+        for other in others
+        if other != statement.call
+    )
+    several = statement.model_copy(update={"also": also})
+    back = Statement.from_bytes(several.to_bytes())
+    assert back == several
+    assert [covered.call for covered in back.covered] == [
+        statement.call,
+        *(covered.call for covered in also),
+    ]
+    assert (several.digest == statement.digest) == (not also)
+
+
+@pytest.mark.parametrize("field", sorted(set(Covered.model_fields) - {"rules_digest"}))
+def test_every_field_of_every_call_is_under_the_digest(field: str) -> None:
+    value = getattr(a_covered(), field)
+    changed: object = value + 1 if isinstance(value, int) else "9" * 64
+    one, other = (a_statement(also=(a_covered(**what),)) for what in ({}, {field: changed}))
+    assert one.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"also": (a_covered(call="toolu_1"),)}, "names a call twice"),
+        ({"also": (a_covered(), a_covered(arguments_digest="7" * 64))}, "names a call twice"),
+        ({"also": (a_covered(rules_digest="8" * 64),)}, "other rules hold"),
+        ({"also": (a_covered(),), "verdict": "happened"}, "settled by itself"),
+        ({"also": (a_covered(),), "verdict": "did_not_happen"}, "settled by itself"),
+    ],
+)
+def test_a_statement_covers_only_what_goes_together(changes: dict[str, Any], said: str) -> None:
+    forged = a_statement().model_copy(update=changes)
+    with pytest.raises(SignatureInvalid, match=said):
+        Statement.from_bytes(forged.to_bytes())
+
+
+def test_an_empty_list_of_other_calls_is_not_the_one_form() -> None:
+    with_list = SIGNED_BEFORE.replace(b'{"arguments', b'{"also":[],"arguments', 1)
+    with pytest.raises(SignatureInvalid, match="one form"):
+        Statement.from_bytes(with_list)
+
+
 @given(statements)
 def test_a_statement_comes_back_from_its_bytes(statement: Statement) -> None:
     assert Statement.from_bytes(statement.to_bytes()) == statement
@@ -64,7 +142,7 @@ def test_two_statements_have_one_digest_only_if_they_say_the_same(
     assert (one.digest == other.digest) == (one == other)
 
 
-@pytest.mark.parametrize("field", sorted(set(Statement.model_fields) - {"version"}))
+@pytest.mark.parametrize("field", sorted(set(Statement.model_fields) - {"version", "also"}))
 def test_every_field_is_under_the_digest(field: str) -> None:
     statement = a_statement()
     value = getattr(statement, field)
@@ -75,8 +153,8 @@ def test_every_field_is_under_the_digest(field: str) -> None:
 
 
 def test_an_unknown_field_is_refused() -> None:
-    data = json.loads(a_statement().to_bytes()) | {"also": "delete everything"}
-    with pytest.raises(SignatureInvalid, match="also"):
+    data = json.loads(a_statement().to_bytes()) | {"moreover": "delete everything"}
+    with pytest.raises(SignatureInvalid, match="moreover"):
         Statement.from_bytes(json.dumps(data, sort_keys=True, separators=(",", ":")).encode())
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
+from agentrt.approvals.histories import Histories
 from agentrt.approvals.revisions import revise
+from agentrt.approvals.shown import Shown, check_in_mind, check_together, together
 from agentrt.approvals.signatures import Signer
-from agentrt.approvals.statement import Statement
+from agentrt.approvals.statement import Covered, Statement
 from agentrt.approvals.verdicts import check_may_decide, check_may_settle
 from agentrt.audit import AuditStore, CallRow
 from agentrt.errors import Conflict, Expired, NotAllowed, NotFound, Stale
@@ -26,23 +28,15 @@ from agentrt.policy.rules import SEVERITIES
 from agentrt.run import Run, ToolCall
 from agentrt.tools import Tools
 
-__all__ = ["ApprovalQueue", "Shown"]
+__all__ = ["ApprovalQueue"]
 
 TRIES = 20
 """How often a decision is taken anew because the run moved on under it."""
 
 SETTLE_VALID_MS = 60_000
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A call exactly as a reviewer was shown it; a decision is bound to this."""
-
-    run: Run
-    call: ToolCall
-
-
-Prepare = Callable[[Run, ToolCall, Reviewer, int], list[AnyEvent]]
+Calls = Sequence[ToolCall]
+Prepare = Callable[[Run, Calls, Reviewer, int], list[AnyEvent]]
 
 
 class ApprovalQueue:
@@ -56,9 +50,24 @@ class ApprovalQueue:
         self._store = store
         self._reviewers = reviewers
 
+    def reviewers_are(self, reviewers: Reviewers) -> None:
+        """Go by other reviewers from now on."""
+        self._reviewers = reviewers
+
     def held(self) -> list[CallRow]:
-        """Calls that wait for a reviewer: the riskiest first, then what expires first."""
-        return sorted(self._store.calls(status=("held",)), key=_riskiest_first)
+        """Calls that wait for a reviewer: the riskiest first, then what expires first.
+
+        One that waits for a fact is not among them before its time for that is over.
+        """
+        rows = self._store.calls(status=("held", "deferred"))
+        asked = [row for row in rows if row.status == "held" or not self._is_deferred(row)]
+        for row in asked:
+            row.status = "held"
+        return sorted(asked, key=_riskiest_first)
+
+    def deferred(self) -> list[CallRow]:
+        """Held calls that wait for a fact, and for a person only once their time is over."""
+        return [r for r in self._store.calls(status=("deferred",)) if self._is_deferred(r)]
 
     def in_doubt(self) -> list[CallRow]:
         """Calls of which nobody knows whether they happened."""
@@ -80,6 +89,13 @@ class ApprovalQueue:
         row = self._store.find_call(call)
         return self._shown(self._store.load(row.run), row.id)
 
+    def group(self, call: str | Shown) -> tuple[Shown, ...]:
+        """The held calls that belong together with this one, itself included, in turn order.
+
+        One decision may cover them: show them all first. Raises NotFound.
+        """
+        return together(self.view(call) if isinstance(call, str) else call)
+
     async def approve(
         self, call: str | Shown, *, signer: Signer, reason: str = "", arguments: str | None = None
     ) -> Run:
@@ -89,16 +105,38 @@ class ApprovalQueue:
         Stale, Expired or NotAllowed; then nothing was decided.
         """
         shown = self._expected(call, arguments)
-        return await self._decide(shown, "approve", _SignsOnce(signer), reason)
+        return await self._decide([shown], "approve", signer, reason)
+
+    async def approve_group(
+        self,
+        group: Sequence[Shown],
+        *,
+        signer: Signer,
+        reason: str = "",
+        arguments: str | None = None,
+    ) -> Run:
+        """Say yes to exactly these calls, with one signature: to all of them or to none.
+
+        `group` is what `group()` gave and the reviewer was shown; a call that has joined since
+        is not covered. `arguments` is its `group_digest`, or the beginning of it. The terms of
+        every call are checked for that call. Raises as `approve` does.
+        """
+        check_together(group, arguments)
+        return await self._decide(group, "approve", signer, reason)
 
     async def reject(
         self, call: str | Shown, *, signer: Signer, reason: str, arguments: str | None = None
     ) -> Run:
         """Say no; Claude is told the reason. Raises as `approve` does."""
-        if not reason.strip():
-            raise NotAllowed("A rejection needs a reason: Claude is told it.")
         shown = self._expected(call, arguments)
-        return await self._decide(shown, "reject", _SignsOnce(signer), reason)
+        return await self._decide([shown], "reject", signer, reason)
+
+    async def reject_group(
+        self, group: Sequence[Shown], *, signer: Signer, reason: str, arguments: str | None = None
+    ) -> Run:
+        """Say no to exactly these calls; otherwise as `approve_group`."""
+        check_together(group, arguments)
+        return await self._decide(group, "reject", signer, reason)
 
     async def edit(
         self,
@@ -119,19 +157,18 @@ class ApprovalQueue:
         shown = self._expected(call, arguments)
         signer = _SignsOnce(signer)
 
-        def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
+        def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
+            (call,) = calls
             check_may_decide(run, call, reviewer, reason=reason, at=at)
-            revision = revise(run, call, tools=tools, policy=policy, at=at, edited=edited)
+            known = Histories(self._store, policy).known(run, call, at=at)
+            revision = revise(run, call, tools=tools, policy=policy, known=known, edited=edited)
             stamped = self._stamped(revision, call, reviewer)
             asked_now = replace(call, approver=stamped.approver, approvals=())
             check_may_decide(run, asked_now, reviewer, reason=reason, at=at)
-            said = self._statement(shown, "approve", reviewer, reason, at)
-            return [
-                stamped,
-                self._verdict(_about(said, stamped), signer, cause=run.seq + 1),
-            ]
+            said = _about(self._statement([shown], "approve", reviewer, reason, at), stamped)
+            return [stamped, self._verdict(said, said, signer, cause=run.seq + 1)]
 
-        return await self._append(shown, signer, prepare)
+        return await self._append([shown], signer, prepare)
 
     async def settle(
         self, call: str | Shown, *, happened: bool, signer: Signer, reason: str, result: str = ""
@@ -144,24 +181,30 @@ class ApprovalQueue:
         shown = self.view(call) if isinstance(call, str) else call
         signer = _SignsOnce(signer)
 
-        def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
+        def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
+            (call,) = calls
             check_may_settle(run, call, reviewer, at=at)
             if not happened:
                 self._check_dead(call)
             verdict: Verdict = "happened" if happened else "did_not_happen"
-            said = self._statement(shown, verdict, reviewer, reason, at)
+            said = self._statement([shown], verdict, reviewer, reason, at)
             said = said.model_copy(update={"result": result})
             return [self._settled(said, signer, attempt=call.attempt, cause=run.seq)]
 
-        return await self._append(shown, signer, prepare)
+        return await self._append([shown], signer, prepare)
 
     async def expire_due(self) -> list[str]:
         """Close the held calls whose time is over; the runs that this moved on."""
         now = self._store.clock()
-        due = [row for row in self.held() if row.expires_at is not None and row.expires_at <= now]
+        rows = self._store.calls(status=("held", "deferred"))
+        due = [row for row in rows if row.expires_at is not None and row.expires_at <= now]
         return [row.run for row in due if await self._expire(row)]
 
     # ---------------------------------------------------------------------------------------
+
+    def _is_deferred(self, row: CallRow) -> bool:
+        call = self._store.load(row.run).call(row.id)
+        return call is not None and call.deferred(self._store.clock())
 
     async def _expire(self, row: CallRow) -> bool:
         for _ in range(TRIES):
@@ -177,54 +220,61 @@ class ApprovalQueue:
         return False
 
     async def _decide(
-        self, shown: Shown, verdict: Literal["approve", "reject"], signer: Signer, reason: str
+        self, shown: Sequence[Shown], verdict: Verdict, signer: Signer, reason: str
     ) -> Run:
-        def prepare(run: Run, call: ToolCall, reviewer: Reviewer, at: int) -> list[AnyEvent]:
-            check_may_decide(run, call, reviewer, reason=reason, at=at)
+        if verdict == "reject" and not reason.strip():
+            raise NotAllowed("A rejection needs a reason: Claude is told it.")
+        signer = _SignsOnce(signer)
+
+        def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
+            for call in calls:
+                check_may_decide(run, call, reviewer, reason=reason, at=at)
             said = self._statement(shown, verdict, reviewer, reason, at)
-            return [self._verdict(said, signer, cause=call.decided_seq)]
+            return [
+                self._verdict(said, covered, signer, cause=call.decided_seq)
+                for covered, call in zip(said.covered, calls, strict=True)
+            ]
 
         return await self._append(shown, signer, prepare)
 
-    async def _append(self, shown: Shown, signer: Signer, prepare: Prepare) -> Run:
+    async def _append(self, shown: Sequence[Shown], signer: Signer, prepare: Prepare) -> Run:
         """Append what `prepare` makes of the newest state; made anew when that has moved on."""
         reviewer = self.reviewer(signer)
         at = self._store.clock()
+        run_id = shown[0].run.id
         for _ in range(TRIES):
-            run = self._store.load(shown.run.id)
-            call = self._shown(run, shown.call.id).call
-            _check_unchanged(shown.call, call)
+            run = self._store.load(run_id)
+            calls = [self._unchanged(run, each.call) for each in shown]
             try:
-                events = prepare(run, call, reviewer, at)
-                not_after = call.expires_at if call.status == "held" else None
-                return await self._store.append(run, events, not_after=not_after)
+                events = prepare(run, calls, reviewer, at)
+                return await self._store.append(run, events, not_after=_first_expiry(calls))
             except Conflict:
                 continue
             except Expired:
                 await self.expire_due()
                 raise
-        raise Conflict(f"{shown.run.id} moves on faster than a decision can be taken. Try again.")
+        raise Conflict(f"{run_id} moves on faster than a decision can be taken. Try again.")
 
     def _statement(
-        self, shown: Shown, verdict: Verdict, reviewer: Reviewer, reason: str, at: int
+        self,
+        shown: Sequence[Shown],
+        verdict: Verdict,
+        reviewer: Reviewer,
+        reason: str,
+        at: int,
     ) -> Statement:
-        call = shown.call
+        first, *others = shown
         return Statement(
+            **_named(first.call, at),
             verdict=verdict,
             store=self._store.id,
-            run=shown.run.id,
-            call=call.id,
-            revision=call.revision,
-            tool=call.tool,
-            tool_digest=call.tool_digest,
-            arguments_digest=call.arguments_digest,
-            rules_digest=call.rules_digest,
-            bundle=call.bundle,
-            head=shown.run.head.hex(),
+            run=first.run.id,
+            bundle=first.call.bundle,
+            head=first.run.head.hex(),
             reviewer=reviewer.name,
             reason=reason,
             signed_at=at,
-            expires_at=call.expires_at or at + SETTLE_VALID_MS,
+            also=tuple(Covered(**_named(other.call, at)) for other in others),
         )
 
     def _stamped(self, revision: CallDecided, call: ToolCall, reviewer: Reviewer) -> CallDecided:
@@ -265,12 +315,14 @@ class ApprovalQueue:
             signature=_signed(said, signer),
         )
 
-    def _verdict(self, said: Statement, signer: Signer, *, cause: int) -> AnyEvent:
+    def _verdict(
+        self, said: Statement, covered: Covered, signer: Signer, *, cause: int
+    ) -> AnyEvent:
         kind = CallApproved if said.verdict == "approve" else CallRejected
         return kind(
             cause=cause,
-            call=said.call,
-            revision=said.revision,
+            call=covered.call,
+            revision=covered.revision,
             reviewer_ref=self._store.ref(said.reviewer),
             key=PublicKey.parse(signer.public_key).fingerprint,
             statement_digest=said.digest,
@@ -282,12 +334,18 @@ class ApprovalQueue:
 
     def _expected(self, call: str | Shown, arguments: str | None) -> Shown:
         shown = self.view(call) if isinstance(call, str) else call
-        if arguments is not None and not shown.call.arguments_digest.startswith(arguments):
-            raise Stale(
-                f"The arguments of {shown.call.id} have the digest "
-                f"{shown.call.arguments_digest[:12]}, not {arguments[:12]}: look at it again."
-            )
+        check_in_mind([shown], arguments)
         return shown
+
+    def _unchanged(self, run: Run, shown: ToolCall) -> ToolCall:
+        """The call as it stands now. Raises Stale when it is held for something else."""
+        now = self._shown(run, shown.id).call
+        if now.status == "held" and now.revision != shown.revision:
+            raise Stale(
+                f"{now.id} has changed since it was shown: it is at revision {now.revision}, "
+                f"arguments {now.arguments_digest[:12]}. Look at it again."
+            )
+        return now
 
     def _shown(self, run: Run, id: str) -> Shown:
         call = run.call(id)
@@ -297,6 +355,19 @@ class ApprovalQueue:
 
 
 Verdict = Literal["approve", "reject", "happened", "did_not_happen"]
+
+
+def _named(call: ToolCall, at: int) -> dict[str, Any]:
+    """A call as a statement names it."""
+    return {
+        "call": call.id,
+        "revision": call.revision,
+        "tool": call.tool,
+        "tool_digest": call.tool_digest,
+        "arguments_digest": call.arguments_digest,
+        "rules_digest": call.rules_digest,
+        "expires_at": call.expires_at or at + SETTLE_VALID_MS,
+    }
 
 
 def _about(said: Statement, revision: CallDecided) -> Statement:
@@ -322,12 +393,10 @@ class _SignsOnce:
         return self._signed[statement]
 
 
-def _check_unchanged(shown: ToolCall, now: ToolCall) -> None:
-    if now.status == "held" and now.revision != shown.revision:
-        raise Stale(
-            f"{now.id} has changed since it was shown: it is at revision {now.revision}, "
-            f"arguments {now.arguments_digest[:12]}. Look at it again."
-        )
+def _first_expiry(calls: Calls) -> int | None:
+    """When the first of the held calls expires: what covers them all must be recorded before."""
+    held = (call.expires_at for call in calls if call.status == "held")
+    return min((at for at in held if at is not None), default=None)
 
 
 def _expired(call: ToolCall) -> AnyEvent:
@@ -339,7 +408,10 @@ def _is_due(call: ToolCall, now: int) -> bool:
 
 
 def _signed(said: Statement, signer: Signer) -> str:
-    return signer.sign(said.to_bytes())
+    """The signature. Raises SignatureInvalid for what could not be read again when it counts."""
+    statement = said.to_bytes()
+    Statement.from_bytes(statement)
+    return signer.sign(statement)
 
 
 def _riskiest_first(row: CallRow) -> tuple[float, ...]:

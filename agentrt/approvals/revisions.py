@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import rfc8785
 from pydantic_core import from_json
 
 from agentrt.errors import ArgumentsInvalid
-from agentrt.events import Approver, CallDecided, RuleRef
-from agentrt.policy import Approve, Decision, Policy, Question
-from agentrt.policy.rules import EFFECTS, SEVERITIES
+from agentrt.events import Approver, CallDecided
+from agentrt.policy import Approve, Decision, Known, Policy, Question
+from agentrt.policy.readings import facts_read
+from agentrt.policy.rules import SEVERITIES
+from agentrt.policy.tools_file import RaisedTool
 from agentrt.run import Run, ToolCall
 from agentrt.tools import Tool, Tools
 
-__all__ = ["is_current", "revise"]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A tool as policy is asked about it, with the stricter of its effects then and now."""
-
-    name: str
-    effect: str
-    labels: Collection[str]
+__all__ = ["is_current", "revise", "same_decision", "still_says"]
 
 
 def revise(
@@ -35,14 +28,15 @@ def revise(
     *,
     tools: Tools,
     policy: Policy,
-    at: int,
+    known: Known,
     edited: Mapping[str, Any] | None = None,
 ) -> CallDecided:
     """The next revision of `call`: its first, or another since something has changed.
 
-    `edited` are a reviewer's arguments in place of Claude's. Approvals that were given
-    before still count when arguments, tool and asking rules are the same. Raises
-    ArgumentsInvalid for `edited` only: Claude's own mistakes are denials that it is told of.
+    `known` is what policy may go by, and says what time it is. `edited` are a reviewer's
+    arguments in place of Claude's. Approvals that were given before still count when arguments,
+    tool and asking rules are the same. Raises ArgumentsInvalid for `edited` only: Claude's own
+    mistakes are denials that it is told of.
     """
     tool = tools.get(call.tool)
     if tool is None:
@@ -53,33 +47,50 @@ def revise(
         if edited is not None:
             raise
         return _invalid(call, tool, policy, str(error))
-    asked = _Asked(tool.name, _effect(run, tool), tool.labels)
-    decision = policy.decide(Question(tool=asked, arguments=arguments))
+    then = run.definition.tools.get(tool.name, {}).get("effect")
+    asked = policy.seen(tool, effect_then=then)
+    decision = policy.decide(Question(asked, arguments, known, complete=tool.complete))
     if _is_second_attempt(call, asked) and decision.verdict == "allow":
         decision = _held_again(decision)
-    return _decided(call, tool, asked, arguments, decision, at)
+    return _decided(run, call, tool, asked, arguments, decision, known)
 
 
-def is_current(run: Run, call: ToolCall, *, tools: Tools, policy: Policy) -> bool:
+def is_current(run: Run, call: ToolCall, *, tools: Tools, policy: Policy, known: Known) -> bool:
     """Whether the recorded decision is what this policy says of this tool, or stricter.
 
     It is taken anew to be compared, so that nothing runs by a decision, by terms or by
     arguments that somebody else wrote into the store.
     """
-    again = revise(run, call, tools=tools, policy=policy, at=call.decided_at)
+    return still_says(revise(run, call, tools=tools, policy=policy, known=known), call)
+
+
+def same_decision(again: CallDecided, decided: CallDecided) -> bool:
+    """Whether a decision that was taken anew comes to the same."""
+    return (
+        again.verdict == decided.verdict
+        and again.rules_digest == decided.rules_digest
+        and again.arguments_digest == decided.arguments_digest
+        and again.bundle == decided.bundle
+    )
+
+
+def still_says(again: CallDecided, call: ToolCall | CallDecided) -> bool:
+    """Whether a decision that was taken anew is the recorded one, or laxer."""
     return (
         again.bundle == call.bundle
         and again.tool_digest == call.tool_digest
         and again.effect == call.effect
         and again.arguments_digest == call.arguments_digest
         and again.rules_digest == call.rules_digest
-        and (again.verdict == "allow" or _terms(again.approver) == _terms(call.approver))
+        and (again.verdict == "allow" or _terms(again) == _terms(call))
         and again.verdict in ("allow", call.verdict)
     )
 
 
-def _terms(approver: Approver | None) -> Approver | None:
-    return approver and approver.model_copy(update={"expires_at": None})
+def _terms(decided: CallDecided | ToolCall) -> tuple[Approver | None, str | None]:
+    """Who has to approve it, and with which other calls they may."""
+    asked = decided.approver
+    return asked and asked.model_copy(update={"expires_at": None}), decided.group
 
 
 def _asked_for(call: ToolCall) -> Any:
@@ -87,13 +98,7 @@ def _asked_for(call: ToolCall) -> Any:
     return call.arguments_data if call.editor is not None else from_json(call.input)
 
 
-def _effect(run: Run, tool: Tool) -> str:
-    then: str = run.definition.tools.get(tool.name, {}).get("effect", tool.effect)
-    strictness: tuple[str, ...] = EFFECTS
-    return max((then, tool.effect), key=strictness.index)
-
-
-def _is_second_attempt(call: ToolCall, asked: _Asked) -> bool:
+def _is_second_attempt(call: ToolCall, asked: RaisedTool) -> bool:
     return call.attempt > 0 and asked.effect == "irreversible"
 
 
@@ -108,14 +113,16 @@ def _held_again(decision: Decision) -> Decision:
 
 
 def _decided(
+    run: Run,
     call: ToolCall,
     tool: Tool,
-    asked: _Asked,
-    arguments: Mapping[str, Any],
+    asked: RaisedTool,
+    before: Mapping[str, Any],
     decision: Decision,
-    at: int,
+    known: Known,
 ) -> CallDecided:
-    body = rfc8785.dumps(dict(arguments))
+    body = rfc8785.dumps(dict(decision.arguments))
+    until = _until(call, decision, known.now)
     revision = CallDecided(
         cause=call.decided_seq or call.requested_seq,
         call=call.id,
@@ -123,17 +130,27 @@ def _decided(
         tool=call.tool,
         verdict=decision.verdict,
         basis="second_attempt" if _is_second_attempt(call, asked) else decision.basis,
-        rules=tuple(RuleRef(id=rule.id, file=rule.file, line=rule.line) for rule in decision.rules),
+        rules=decision.rules,
+        considered=decision.considered,
+        shadow=decision.shadow,
+        failed=tuple(sorted(decision.failed)),
         rules_digest=decision.rules_digest,
         bundle=decision.bundle,
         effect=asked.effect,
         labels=tuple(sorted(asked.labels)),
+        untrusted=tuple(sorted(asked.untrusted)),
         repeatable=tool.repeatable and asked.effect == tool.effect,
         tool_digest=tool.digest,
         arguments_digest=hashlib.sha256(body).hexdigest(),
-        approver=_approver(call, decision, at),
+        approver=_approver(call, decision, until or known.now),
+        group=_group(run, call, decision),
+        awaiting=decision.awaiting,
+        until=until,
+        changed=tuple(sorted(decision.settings)),
         arguments=body,
+        asked=rfc8785.dumps(dict(before)) if decision.settings else None,
         reason=decision.reason,
+        facts=facts_read(decision, known),
     )
     return revision.model_copy(update={"approvals": _still_given(call, revision)})
 
@@ -150,6 +167,22 @@ def _approver(call: ToolCall, decision: Decision, at: int) -> Approver | None:
         four_eyes=approve.four_eyes,
         reason_required=approve.reason == "required",
     )
+
+
+def _until(call: ToolCall, decision: Decision, now: int) -> int | None:
+    """Till when it waits for facts; that time runs on while it waits for the same ones."""
+    if not decision.awaiting:
+        return None
+    same = call.awaiting == decision.awaiting and call.until is not None
+    return call.until if same else now + decision.wait_s * 1000
+
+
+def _group(run: Run, call: ToolCall, decision: Decision) -> str | None:
+    """What the calls of a turn have in common that are held for the same reason."""
+    if not decision.grouped or decision.verdict != "hold":
+        return None
+    together = f"{run.id}/{call.turn}/{decision.rules_digest}"
+    return f"g_{hashlib.sha256(together.encode()).hexdigest()[:16]}"
 
 
 def _expires_at(call: ToolCall, decision: Decision, fresh: int) -> int:

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Collection
 
 from agentrt.approvals.signatures import authenticate
-from agentrt.approvals.statement import Statement
+from agentrt.approvals.statement import Covered, Statement
 from agentrt.errors import ApprovalError, Expired, NotAllowed, NotHeld, SignatureInvalid
 from agentrt.policy import Reviewer, Reviewers
 from agentrt.run import Approval, Run, ToolCall
+from agentrt.run.state import moment
 
 __all__ = ["check_approvals", "check_may_decide", "check_may_settle", "standing"]
 
@@ -18,6 +19,12 @@ def check_may_decide(run: Run, call: ToolCall, reviewer: Reviewer, *, reason: st
     """Raises NotHeld, Expired or NotAllowed, each saying how things stand."""
     if run.over or call.status != "held":
         raise NotHeld(standing(run, call))
+    if call.deferred(at):
+        raise NotHeld(
+            f"{call.id} waits for {', '.join(call.awaiting)} until "
+            f"{moment(call.until or at).isoformat(timespec='seconds')}; then a person is asked. "
+            f"`agentrt runs state {run.id} {call.awaiting[0]} VALUE` states it."
+        )
     if not call.arguments_intact:
         raise NotAllowed(
             f"The arguments of {call.id} are not those that were recorded: somebody changed the "
@@ -107,27 +114,39 @@ def check_approvals(
 def _check_statement(
     run: Run, call: ToolCall, said: Statement, *, store: str, heads: Collection[str], at: int
 ) -> None:
-    expected = {
-        "verdict": "approve",
-        "store": store,
-        "run": run.id,
-        "call": call.id,
-        "tool": call.tool,
-        "tool_digest": call.tool_digest,
-        "arguments_digest": hashlib.sha256(call.arguments).hexdigest(),
-        "rules_digest": call.rules_digest,
-    }
-    for name, value in expected.items():
-        if getattr(said, name) != value:
-            raise SignatureInvalid(f"The statement speaks of another {name}.")
+    _check_says(said, verdict="approve", store=store, run=run.id)
+    covered = _covered(said, call)
+    _check_says(
+        covered,
+        tool=call.tool,
+        tool_digest=call.tool_digest,
+        arguments_digest=hashlib.sha256(call.arguments).hexdigest(),
+        rules_digest=call.rules_digest,
+    )
     if said.head not in heads:
         raise SignatureInvalid("The statement speaks of a history that this run does not have.")
-    if at >= said.expires_at:
+    if at >= covered.expires_at:
         raise Expired
 
 
+def _covered(said: Statement, call: ToolCall) -> Covered:
+    """What the statement says of this call, which must be one that its rules let go with others."""
+    found = next((covered for covered in said.covered if covered.call == call.id), None)
+    if found is None:
+        raise SignatureInvalid("The statement speaks of another call.")
+    if said.also and call.group is None:
+        raise SignatureInvalid("The rules ask for a decision on this call alone.")
+    return found
+
+
+def _check_says(said: Covered, **expected: str) -> None:
+    for name, value in expected.items():
+        if getattr(said, name) != value:
+            raise SignatureInvalid(f"The statement speaks of another {name}.")
+
+
 def _check_unused(call: ToolCall, approval: Approval, said: Statement) -> None:
-    """One statement is good for one attempt, however often it is recorded."""
+    """One statement is good for one attempt of each call, however often it is recorded."""
     if said.digest != approval.statement_digest:
         raise SignatureInvalid("The record names another statement than the one it holds.")
     if said.digest in call.used:

@@ -42,7 +42,12 @@ class Draft:
         for event in events:
             # Time never goes back within a run, whatever the clock does.
             new = write_record(
-                event, run=after.id, seq=after.seq + 1, at=max(at, after.at), prev=after.head
+                event,
+                run=after.id,
+                seq=after.seq + 1,
+                at=max(at, after.at),
+                prev=after.head,
+                user_ref=after.user_ref,
             )
             written.append(new)
             after = evolve(after, new.record)

@@ -84,7 +84,7 @@ def _call_row(run: Run, call: ToolCall) -> Row:
         "user": run.user.name if run.user else None,
         "simulated": run.simulated,
         "tool": call.tool,
-        "status": call.status,
+        "status": "deferred" if call.status == "held" and call.awaiting else call.status,
         "effect": call.effect,
         "verdict": call.verdict,
         "revision": call.revision,

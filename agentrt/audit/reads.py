@@ -12,7 +12,7 @@ from agentrt.audit.records import read_record
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, columns
 from agentrt.events import Record
 
-__all__ = ["StoredRecord", "read_records", "stored_records"]
+__all__ = ["StoredRecord", "read_after", "read_records", "read_since", "stored_records"]
 
 StoredRecord = Any
 """A row of `event` with `header`, `hash`, `run` and `seq`."""
@@ -28,13 +28,45 @@ def read_records(
     connection: Connection, *where: Any, order: Any, limit: int | None = None
 ) -> list[Record]:
     """The records that fit, with all their content that still exists."""
-    rows = stored_records(connection, *where, order=order, limit=limit)
+    return _records(connection, stored_records(connection, *where, order=order, limit=limit))
+
+
+def _records(connection: Connection, rows: Sequence[StoredRecord]) -> list[Record]:
     parts = _parts(connection, rows)
     shared = _shared_bodies(connection, rows)
     return [
         read_record(row.header.encode(), row.hash, parts.get((row.run, row.seq), {}), shared)
         for row in rows
     ]
+
+
+def read_since(
+    connection: Connection,
+    *,
+    after: int,
+    types: Sequence[str],
+    user_ref: str | None = None,
+    since: int | None = None,
+) -> tuple[int, list[Record]]:
+    """The records of these types behind place `after`, in order of arrival, and the last place.
+
+    Those of one user only when `user_ref` is given, and none that arrived before the first one
+    that was written after `since` (milliseconds since the epoch).
+    """
+    own = [_event.user_ref == user_ref] if user_ref is not None else []
+    if after == 0 and since is not None:
+        earlier = select(_event.pos).where(*own, _event.at <= since)
+        after = connection.execute(earlier.order_by(_event.pos.desc()).limit(1)).scalar() or 0
+    rows = stored_records(
+        connection, *own, _event.type.in_(types), _event.pos > after, order=_event.pos
+    )
+    return (rows[-1].pos if rows else after), _records(connection, rows)
+
+
+def read_after(connection: Connection, after: int, *, limit: int) -> tuple[int, list[Record]]:
+    """The next records behind place `after`, in order of arrival, and the last place."""
+    rows = stored_records(connection, _event.pos > after, order=_event.pos, limit=limit)
+    return (rows[-1].pos if rows else after), _records(connection, rows)
 
 
 def stored_records(

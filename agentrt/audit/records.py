@@ -48,8 +48,10 @@ class Written:
     """Bodies by their SHA-256."""
 
 
-def write_record(event: AnyEvent, *, run: str, seq: int, at: int, prev: bytes) -> Written:
-    """The record of `event` at this place of the run's chain."""
+def write_record(
+    event: AnyEvent, *, run: str, seq: int, at: int, prev: bytes, user_ref: str | None = None
+) -> Written:
+    """The record of `event` at this place of the chain of a run that works for `user_ref`."""
     bodies = event.parts()
     erasable = {name for name in bodies if event.storage[name].erasable}
     parts = tuple(
@@ -57,6 +59,7 @@ def write_record(event: AnyEvent, *, run: str, seq: int, at: int, prev: bytes) -
     )
     shared = {name: body for name, body in bodies.items() if name not in erasable}
     header = {
+        **({"user_ref": user_ref} if user_ref else {}),
         **event.header(),
         "v": FORMAT_VERSION,
         "run": run,
@@ -87,6 +90,8 @@ def read_record(
         bodies = {name: parts.get(name) for name in data["parts"]}
         bodies |= {name: shared.get(digest) for name, digest in data["shared"].items()}
         fields = {name: value for name, value in data.items() if name not in ENVELOPE}
+        if data["type"] != "run.started":
+            fields.pop("user_ref", None)  # of the record: only a start states it itself
         event = load_event(fields, bodies)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from agentrt.audit.appends import LEASE, Draft, check_head, check_lease, insert, put
 from agentrt.audit.database import FAILURES, open_database, store_row, unavailable
 from agentrt.audit.processes import Process, is_alive
-from agentrt.audit.reads import read_records
+from agentrt.audit.reads import read_after, read_records, read_since
 from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import (
     ApprovalRow,
@@ -61,6 +61,9 @@ STORE_CHAIN = "store"
 
 CLOCK_TOLERANCE_MS = 5_000
 """How far the clock may be behind the newest record before nothing is decided any more."""
+
+READ_AT_ONCE = 1_000
+"""Records that a walk over the whole store holds in memory."""
 
 DECISIVE = (RunStarted, ClaudeAsked, CallDecided, CallStarted, CallApproved, CallRejected)
 """Events after which something may happen that a wrong clock must not allow."""
@@ -139,15 +142,26 @@ class AuditStore:
         return await self.commit(draft, process=process, not_after=not_after)
 
     async def commit(
-        self, draft: Draft, *, process: str | None = None, not_after: int | None = None
+        self,
+        draft: Draft,
+        *,
+        process: str | None = None,
+        not_after: int | None = None,
+        check: Callable[[Connection], None] | None = None,
     ) -> Run:
-        """Append the records of a draft; the same promises as `append`."""
+        """Append the records of a draft; the same promises as `append`.
+
+        `check` looks at the store in the transaction, before anything is written, and raises
+        an AgentrtError when the draft must not be appended: then nothing is.
+        """
 
         def work(connection: Connection) -> Run:
             check_head(connection, draft.before)
             if process is not None:
                 check_lease(connection, draft.before.id, process)
             self._check_time(draft, not_after)
+            if check is not None:
+                check(connection)
             insert(connection, draft)
             return draft.after
 
@@ -224,6 +238,42 @@ class AuditStore:
         with self._reading() as connection:
             return read_records(connection, _event.run == run, _event.seq > after, order=_event.seq)
 
+    def records_since(
+        self,
+        after: int,
+        *,
+        types: Sequence[str],
+        user_ref: str | None = None,
+        since: int | None = None,
+        connection: Connection | None = None,
+    ) -> tuple[int, list[Record]]:
+        """Records of some types behind a place of arrival, oldest first, and the last place.
+
+        Those of one user only when `user_ref` is given; from the beginning (`after` 0), those
+        that came after `since` (milliseconds) only. Within a `check`, on its connection.
+        """
+        what: dict[str, Any] = {"after": after, "types": types}
+        what |= {"user_ref": user_ref, "since": since}
+        if connection is not None:
+            return read_since(connection, **what)
+        with self._reading() as reading:
+            return read_since(reading, **what)
+
+    def in_order(self, *, progress: Callable[[int], None] = lambda _count: None) -> Iterator[Record]:
+        """Every record of every chain in the order of arrival, with few in memory at a time.
+
+        `progress` hears how many were read.
+        """
+        place = count = 0
+        while True:
+            with self._reading() as connection:  # let go between, so that nobody has to wait
+                place, records = read_after(connection, place, limit=READ_AT_ONCE)
+            if not records:
+                return
+            yield from records
+            count += len(records)
+            progress(count)
+
     def load(self, run: str) -> Run:
         """Where the run stands. Raises NotFound."""
         records = self.records(run)
@@ -234,13 +284,35 @@ class AuditStore:
     def load_intact(self, run: str) -> Run:
         """Where the run stands, when every record of it still says what was written.
 
-        For whoever acts on it. Raises StoreCorrupt, and NotFound.
+        So must those of the runs that it follows. For whoever acts on it. Raises StoreCorrupt,
+        and NotFound.
         """
-        if findings := self.verify(run).findings:
-            raise StoreCorrupt(
-                f"{findings[0]}. The run is left as it is: `agentrt audit verify {run}` tells all."
-            )
+        for each in (run, *self.ancestors(run)):
+            if findings := self.verify(each).findings:
+                raise StoreCorrupt(
+                    f"{findings[0]}. {run} is left as it is: `agentrt audit verify {each}` "
+                    "tells all."
+                )
         return self.load(run)
+
+    def parents(self, runs: Iterable[str]) -> dict[str, str]:
+        """The parent of each of these runs that follows another."""
+        with self._reading() as connection:
+            found = {run: _parent(connection, run) for run in runs}
+        return {run: parent for run, parent in found.items() if parent is not None}
+
+    def ancestors(self, run: str) -> list[str]:
+        """The runs that a run follows, the oldest first; none when it follows no other.
+
+        Raises StoreCorrupt when they follow one another in a circle.
+        """
+        lineage = [run]
+        with self._reading() as connection:
+            while (parent := _parent(connection, lineage[0])) is not None:
+                if parent in lineage:
+                    raise StoreCorrupt(f"{parent} follows itself. Run `agentrt audit verify`.")
+                lineage.insert(0, parent)
+        return lineage[:-1]
 
     def catch_up(self, run: Run) -> Run:
         """The run with what others have appended since."""
@@ -381,6 +453,11 @@ class AuditStore:
         return prefix if prefix in found else str(found[0])
 
 
+def _parent(connection: Connection, run: str) -> str | None:
+    row = PARENT.row(connection, run=run)
+    return str(row[0]) if row is not None and row[0] is not None else None
+
+
 class Watch:
     """A cheap look at the store, for whoever looks many times a second."""
 
@@ -448,6 +525,11 @@ class Watch:
         return rows
 
 
+PARENT = Prepared(
+    select(_event.header.op("->>")("$.parent")).where(
+        _event.run == bindparam("run"), _event.seq == 1
+    )
+)
 RUNNING = Prepared(select(_run.id, _run.agent).where(_run.status == "running"))
 STATUS = Prepared(select(_run.status).where(_run.id == bindparam("run")))
 NEXT_EXPIRY = Prepared(

@@ -55,7 +55,7 @@ class EventRow(SQLModel, table=True):
         _where("event_call", "call", only="call IS NOT NULL"),
         _where("event_tool", "tool", "at", only="tool IS NOT NULL"),
         _where("event_reviewer", "reviewer_ref", "at", only="reviewer_ref IS NOT NULL"),
-        _where("event_user", "user_ref", "at", only="user_ref IS NOT NULL"),
+        _where("event_user", "user_ref", "pos", only="user_ref IS NOT NULL"),
         # What the runtime promises is said in the database too: one start and one result per
         # attempt, one decision per revision.
         _where("event_started", "call", "attempt", unique=True, only="type = 'call.started'"),
@@ -177,6 +177,7 @@ class CallRow(SQLModel, table=True):
     simulated: bool
     tool: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
+    """As the run says, or `deferred` for a held call that waits for a fact at first."""
     effect: str = Field(sa_type=Text)
     verdict: str = Field(sa_type=Text)
     revision: int = Field(sa_type=Integer)

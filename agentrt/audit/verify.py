@@ -2,8 +2,9 @@
 
 It trusts no column but `header` and `hash`, and finds in a run any record that was edited,
 removed from its middle, swapped or repeated, any content that was changed or that is gone,
-and any projection that says otherwise than its run. A run cut off at its end shows in its
-projection only, since a chain cannot know what followed; signed checkpoints are for that.
+any follow-up that does not go on from an end of its parent, and any projection that says
+otherwise than its run. A run cut off at its end shows in its projection and in what follows it
+only, since a chain cannot know how long it was; signed checkpoints are for that.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, cast, func, select
 from sqlmodel import SQLModel
 
+from agentrt.audit.lineage import Lineage
 from agentrt.audit.projections import project, record_rows
+from agentrt.audit.reads import read_records
 from agentrt.audit.records import commitment, read_record, record_hash
 from agentrt.audit.tables import (
     ApprovalRow,
@@ -43,6 +47,9 @@ _run = columns(RunRow)
 _call = columns(CallRow)
 
 PAGE = 1_000
+
+UNREADABLE = (StoreCorrupt, ValueError, KeyError, TypeError, AttributeError)
+"""What reading records raises that nobody can have written."""
 
 Progress = Callable[[int], None]
 
@@ -102,7 +109,7 @@ def verify(
     connection: Connection, *, run: str | None = None, progress: Progress = lambda _count: None
 ) -> Verification:
     """Check every record of the store, or of one run, and what hangs on them."""
-    check = _Check(connection)
+    check = _Check(connection, alone=run is not None)
     if run is None:
         check.file()
     for page in _pages(connection, run):
@@ -118,9 +125,12 @@ def verify(
 class _Check:
     """The walk over the records: per run, the head that the next record has to name."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, alone: bool) -> None:
+        """`alone`: it comes by the records of one run, and not by those of its parent."""
         self.result = Verification()
         self._connection = connection
+        self._alone = alone
+        self._lineage = Lineage()
         self._runs: dict[str, Run] = {}
         self._broken: set[str] = set()
         self._seen: Counter[type[SQLModel]] = Counter()
@@ -146,13 +156,14 @@ class _Check:
         try:
             record = self._read(stored, data)
             self._runs[name] = after = evolve(before, record)
-        except (StoreCorrupt, ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             self._broken.add(name)
             self._runs[name] = Run(name, seq=seq, head=stored.hash)
             self._find(name, seq, f"what it says cannot be read ({type(error).__name__})")
         else:
-            for what in self._wrong_rows(after, record):
+            for what in (*self._wrong_rows(after, record), *self._wrong_parent(record)):
                 self._find(name, seq, what)
+            self._lineage.note(after, record)
 
     def _wrong_with(self, stored: _Stored, data: Mapping[str, Any], before: Run) -> Iterator[str]:
         if record_hash(stored.header) != stored.hash:
@@ -201,6 +212,15 @@ class _Check:
                 yield f"{where} does not have it"
             else:
                 yield from _differences(where, stored._mapping, expected)
+
+    def _wrong_parent(self, record: Record) -> Iterator[str]:
+        """Hold a follow-up to the run that it follows, whose records stand before its own."""
+        parent = getattr(record.event, "parent", None)
+        if self._alone and parent is not None:
+            with suppress(*UNREADABLE):
+                where = _event.run == parent
+                self._lineage.learn(read_records(self._connection, where, order=_event.seq))
+        yield from self._lineage.wrong_with(record)
 
     def _bodies(self, digests: Any) -> dict[str, bytes]:
         wanted = list(digests)

@@ -1,6 +1,7 @@
 """A run is a fold over its events."""
 
 from agentrt.run.evolve import evolve, fold
+from agentrt.run.follow_up import begin_after
 from agentrt.run.state import Approval, Run, RunStatus, ToolCall
 from agentrt.run.steps import AskClaude, Decide, Execute, Fail, Finish, Recover, Step, next_step
 from agentrt.run.why import Fact, Why, explain, tell
@@ -19,6 +20,7 @@ __all__ = [
     "Step",
     "ToolCall",
     "Why",
+    "begin_after",
     "evolve",
     "explain",
     "fold",

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from agentrt.events import (
     BundleLoaded,
+    BundleRefused,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -22,6 +23,7 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    FactStated,
     Record,
     RunCancelled,
     RunFailed,
@@ -30,6 +32,7 @@ from agentrt.events import (
     RunStarted,
     Usage,
 )
+from agentrt.run.follow_up import messages_of
 from agentrt.run.replacing import replace
 from agentrt.run.state import (
     Approval,
@@ -95,13 +98,11 @@ def _apply(run: Run, record: Record) -> Run:
             return replace(_without_open_calls(run), status="cancelled", asked=False)
         case RunResumed():
             return _resumed(run, record)
-        case ClaudeAsked() as event:
-            return _asked(run, event)
-        case ClaudeReplied() as event:
-            return _replied(run, event, record)
-        case ClaudeFailed() as event:
-            return replace(run, asked=False, failures=run.failures + 1, failure=event)
-        case BundleLoaded() as event:
+        case ClaudeAsked() | ClaudeReplied() | ClaudeFailed() as event:
+            return _with_claude(run, event, record)
+        case FactStated() as event:
+            return replace(run, calls=tuple(_with_fact(call, event.name) for call in run.calls))
+        case BundleLoaded() | BundleRefused() as event:
             return replace(run, bundle=event.bundle, status="running")
         case _ as event:
             return _with_call(run, event, record)
@@ -123,8 +124,21 @@ def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
     calls = tuple(
         _call_after(call, event, record) if call.id == event.call else call for call in run.calls
     )
+    if isinstance(event, CallFinished):
+        calls = tuple(_with_result(call) for call in calls)
     after = replace(run, calls=calls)
     return _without_open_calls(after) if run.over else _close_turn(after)
+
+
+def _with_fact(call: ToolCall, name: str) -> ToolCall:
+    """What waited for the fact is decided again."""
+    waited = call.status == "held" and name in call.awaiting
+    return replace(call, status="requested") if waited else call
+
+
+def _with_result(call: ToolCall) -> ToolCall:
+    """Another call's result may be the fact that this one waited for: it is decided again."""
+    return replace(call, status="requested") if call.status == "held" and call.awaiting else call
 
 
 def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
@@ -155,6 +169,7 @@ def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
 
 
 def _started(run: Run, event: RunStarted, record: Record) -> Run:
+    history = messages_of(event.history or b"[]")
     return replace(
         run,
         status="running",
@@ -165,12 +180,15 @@ def _started(run: Run, event: RunStarted, record: Record) -> Run:
         simulated=event.simulated,
         prompt=event.prompt,
         user=event.user,
+        user_ref=event.user_ref,
+        parent=event.parent,
+        inherited=len(history),
         definition=Definition(from_json(event.definition)),
         turns_max=event.turns_max,
         deadline_ms=event.deadline_ms,
         working_since=record.at,
         started_at=record.at,
-        messages=Trail([_message("user", to_json(event.prompt))]),
+        messages=Trail([*history, _message("user", to_json(event.prompt))]),
     )
 
 
@@ -220,6 +238,20 @@ def _status(run: Run) -> RunStatus:
 
 
 # --- Claude ----------------------------------------------------------------------------
+
+
+def _with_claude(
+    run: Run, event: ClaudeAsked | ClaudeReplied | ClaudeFailed, record: Record
+) -> Run:
+    match event:
+        case ClaudeAsked():
+            return _asked(run, event)
+        case ClaudeReplied():
+            return _replied(run, event, record)
+        case ClaudeFailed():
+            return replace(run, asked=False, failures=run.failures + 1, failure=event)
+        case _:
+            assert_never(event)
 
 
 def _asked(run: Run, event: ClaudeAsked) -> Run:
@@ -319,11 +351,17 @@ def _decided(call: ToolCall, event: CallDecided, record: Record) -> ToolCall:
         bundle=event.bundle,
         effect=event.effect,
         labels=event.labels,
+        untrusted=event.untrusted,
+        awaiting=event.awaiting,
+        until=event.until,
+        changed=event.changed,
+        asked=event.asked,
         repeatable=event.repeatable,
         tool_digest=event.tool_digest,
         arguments=event.arguments,
         arguments_digest=event.arguments_digest,
         approver=event.approver,
+        group=event.group,
         preview=event.preview,
         editor=event.editor or call.editor,
         decided_seq=record.seq,

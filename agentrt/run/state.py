@@ -75,6 +75,11 @@ class Trail(Generic[T]):
     def __len__(self) -> int:
         return self._length
 
+    def __getitem__(self, index: int) -> T:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        return self._items[index]
+
     def __iter__(self) -> Iterator[T]:
         return iter(self._items[: self._length])
 
@@ -134,12 +139,24 @@ class ToolCall:
     bundle: str = ""
     effect: str = ""
     labels: tuple[str, ...] = ()
+    untrusted: tuple[str, ...] = ()
+    """The fields of the result that outsiders write."""
+    awaiting: tuple[str, ...] = ()
+    """Facts that it is held for and that were not known when it was decided."""
+    until: int | None = None
+    """Till when it waits for them alone, before a person is asked."""
+    changed: tuple[str, ...] = ()
+    """The arguments that rules set."""
+    asked: bytes | None = None
+    """The completed arguments before rules set some of them."""
     repeatable: bool = False
     tool_digest: str = ""
     arguments: bytes = b"{}"
     """The completed arguments: the one value that policy, reviewer and function see."""
     arguments_digest: str = ""
     approver: Approver | None = None
+    group: str | None = None
+    """The same for the calls of its turn that belong together with it."""
     preview: str | None = None
     editor: str | None = None
     decided_seq: int = 0
@@ -175,6 +192,10 @@ class ToolCall:
     def waits(self) -> bool:
         """Whether only a person can move it on."""
         return self.status in ("held", "in doubt")
+
+    def deferred(self, now: int) -> bool:
+        """Whether it waits for a fact, and nobody is asked yet."""
+        return self.status == "held" and self.until is not None and now < self.until
 
     @property
     def quorum(self) -> int:
@@ -217,6 +238,12 @@ class Run:
     simulated: bool = False
     prompt: str = ""
     user: User | None = None
+    user_ref: str | None = None
+    """What stands for the user in headers."""
+    parent: str | None = None
+    """The run that it follows."""
+    inherited: int = 0
+    """How many of its messages it took over from there; its own prompt comes next."""
     definition: Definition = field(default_factory=lambda: Definition({"tools": []}))
     turns_max: int = 0
     deadline_ms: int = 0

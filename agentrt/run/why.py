@@ -13,6 +13,7 @@ from agentrt.errors import NotFound
 from agentrt.events import (
     AnyEvent,
     BundleLoaded,
+    BundleRefused,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -24,6 +25,7 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    FactStated,
     Record,
     RunCancelled,
     RunFailed,
@@ -34,7 +36,7 @@ from agentrt.events import (
 from agentrt.run.evolve import evolve
 from agentrt.run.state import Run, ToolCall, moment
 
-__all__ = ["Fact", "Why", "explain", "tell"]
+__all__ = ["Fact", "Why", "decided_with", "explain", "tell"]
 
 TEXT_MAX = 2_000
 """Characters of one recorded text that the story repeats; the record holds the rest."""
@@ -80,6 +82,7 @@ class Why:
             "attempts": self.call.attempt,
             "key": self.call.key or None,
             "run": self.run.id,
+            "parent": self.run.parent,
             "led_here": [_fact_data(fact) for fact in self.led_here],
             "followed": [_fact_data(fact) for fact in self.followed],
         }
@@ -109,6 +112,13 @@ def tell(records: Sequence[Record]) -> tuple[Fact, ...]:
     """Every record of a run as a fact, in the order given. The texts are not escaped."""
     by_seq = {record.seq: record for record in records}
     return tuple(_fact(record, by_seq, None) for record in records)
+
+
+def decided_with(event: CallApproved | CallRejected) -> tuple[str, ...]:
+    """The calls that one statement decided with this one; none when it was forgotten."""
+    statement = from_json(event.statement)
+    named = [each.get("call") for each in (statement, *statement.get("also", ()))]
+    return tuple(call for call in named if call != event.call) if event.call in named else ()
 
 
 def _standing(records: Sequence[Record], id: str) -> tuple[Run, ToolCall]:
@@ -177,13 +187,8 @@ def _story(
     match event:
         case RunStarted():
             return _started(event)
-        case ClaudeAsked():
-            sent = f"{event.messages} messages, digest {event.request_digest[:12]}"
-            return f"{event.model} was asked (turn {event.turn}, request {event.ask})", [sent]
-        case ClaudeReplied():
-            return _replied(event, call)
-        case ClaudeFailed():
-            return f"no reply: {event.kind}", [_cut(event.message)]
+        case ClaudeAsked() | ClaudeReplied() | ClaudeFailed():
+            return _claude_story(event, call)
         case RunFinished():
             return f"the run finished ({event.stop_reason})", [f'"{_cut(event.output)}"']
         case RunFailed():
@@ -192,10 +197,34 @@ def _story(
             return f"{event.by} cancelled the run", [f'"{_cut(event.reason)}"']
         case RunResumed():
             return f"{event.by} let the run go on", []
-        case BundleLoaded():
-            return f"policy {event.bundle[:12]} was loaded", []
+        case FactStated():
+            return f"{event.by} stated {event.name}", [_cut(event.value.decode(errors="replace"))]
+        case BundleLoaded() | BundleRefused():
+            return _policy_story(event)
         case _:
             return _call_story(event, by_seq)
+
+
+def _claude_story(
+    event: ClaudeAsked | ClaudeReplied | ClaudeFailed, call: ToolCall | None
+) -> tuple[str, list[str]]:
+    match event:
+        case ClaudeAsked():
+            sent = f"{event.messages} messages, digest {event.request_digest[:12]}"
+            return f"{event.model} was asked (turn {event.turn}, request {event.ask})", [sent]
+        case ClaudeReplied():
+            return _replied(event, call)
+        case ClaudeFailed():
+            return f"no reply: {event.kind}", [_cut(event.message)]
+        case _:
+            assert_never(event)
+
+
+def _policy_story(event: BundleLoaded | BundleRefused) -> tuple[str, list[str]]:
+    if isinstance(event, BundleLoaded):
+        return f"policy {event.bundle[:12]} was loaded", []
+    problems = _cut("\n".join(from_json(event.problems)))
+    return f"a policy was refused, and {event.bundle[:12]} stayed", [problems]
 
 
 def _call_story(
@@ -213,9 +242,9 @@ def _call_story(
         case CallDecided():
             return _decided(event)
         case CallApproved():
-            return f"{event.by} approved it", _signed(event, by_seq)
+            return f"{event.by} approved it{_with_others(event)}", _signed(event, by_seq)
         case CallRejected():
-            return f"{event.by} rejected it", _signed(event, by_seq)
+            return f"{event.by} rejected it{_with_others(event)}", _signed(event, by_seq)
         case CallExpired():
             return "nobody decided in time, so it counts as rejected", []
         case CallStarted():
@@ -240,7 +269,9 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
     user = event.user
     who = f"{user.name} ({', '.join((*user.roles, user.verified))})" if user else "nobody named"
     simulated = ", simulated" if event.simulated else ""
+    follows = [f"it follows the run {event.parent}"] if event.parent else []
     return f"{who} asked the agent {event.agent}", [
+        *follows,
         f'"{_cut(event.prompt)}"',
         f"model {event.model}, policy {event.bundle[:12]}, {event.environment}{simulated}, "
         f"service {event.service}",
@@ -278,9 +309,31 @@ def _decided(event: CallDecided) -> tuple[str, list[str]]:
     ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
     arguments = event.arguments.decode(errors="replace")
     details.append(f"arguments {event.arguments_digest[:12]}: {_cut(arguments)}")
+    if event.changed:
+        asked = (event.asked or b"").decode(errors="replace")
+        details.append(f"policy set {', '.join(event.changed)}; asked for was {_cut(asked)}")
+    details += _read(event)
     if event.preview:
         details.append(f"preview: {_cut(event.preview)}")
     return f"policy decided: {event.verdict} (revision {event.revision}{edited})", details
+
+
+def _with_others(event: CallApproved | CallRejected) -> str:
+    others = decided_with(event)
+    return f" together with {', '.join(others)}" if others else ""
+
+
+def _read(event: CallDecided) -> list[str]:
+    """What the rules read, and where values were found."""
+    read = from_json(event.facts) if event.facts is not None else {}
+    lines = [f"{name} was {_json(value)}" for name, value in read.get("values", {}).items()]
+    lines += [f"limit of {rule}: {spent}" for rule, spent in read.get("limits", {}).items()]
+    lines += [f"{what}: found in {where}" for what, where in read.get("found", {}).items()]
+    lines += [f"rule {rule} failed: {error}" for rule, error in read.get("errors", {}).items()]
+    if event.awaiting:
+        lines.append(f"waits for {', '.join(event.awaiting)}")
+    lines += [f"rule {rule.id} in shadow mode would have matched" for rule in event.shadow]
+    return lines
 
 
 def _signed(event: CallApproved | CallRejected, by_seq: Mapping[int, Record]) -> list[str]:
