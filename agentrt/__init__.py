@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agentrt.runtime import Runtime
     from agentrt.tools import Call, Tool, tool
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Agent",

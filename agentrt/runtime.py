@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -28,20 +29,24 @@ from agentrt.errors import (
     ClaudeError,
     Conflict,
     NotFound,
+    PolicyError,
     ProjectError,
     RunError,
     RunOver,
     StoreCorrupt,
 )
-from agentrt.events import BundleLoaded, RunResumed, RunStarted, User
-from agentrt.loop import Carry, Item, Surroundings, cancel
-from agentrt.policy import Policy
-from agentrt.run import Run
+from agentrt.events import BundleLoaded, BundleRefused, RunResumed, RunStarted, User
+from agentrt.loop import Carry, InForce, Item, Surroundings, cancel, state
+from agentrt.policy import Fact, Policy
+from agentrt.run import Run, begin_after
 from agentrt.tools import Tool, Tools
 
 __all__ = ["Runtime"]
 
 logger = logging.getLogger("agentrt")
+
+POLICY_LOOK_S = 1.0
+"""How often the policy's folder is looked at for changes."""
 
 TICK_S = 0.1
 """How often the store is looked at for what others wrote; a look costs microseconds."""
@@ -70,13 +75,15 @@ class Runtime:
         policy: Policy | Path | str,
         agents: Iterable[Agent] = (),
         tools: Iterable[Tool[..., Any]] = (),
+        facts: Iterable[Fact] = (),
         claude: Claude | None = None,
         environment: str = "development",
         service: str = "agentrt",
         take_up: bool = True,
     ) -> None:
-        """`tools` are further ones that the policy may speak of. Raises PolicyError.
+        """`tools` are further ones that the policy may speak of, `facts` the project's own.
 
+        A `policy` that is a folder is read again when its files change. Raises PolicyError.
         Without `take_up` it carries only the runs that it started or was told to resume.
         """
         self._take_up_all = take_up
@@ -84,8 +91,14 @@ class Runtime:
         self._agents = {agent.name: agent for agent in agents}
         self._owns_store = not isinstance(store, AuditStore)
         known = Tools([*tools, *(tool for agent in agents for tool in agent.toolset.values())])
-        self.policy = policy if isinstance(policy, Policy) else Policy.load(policy, known.values())
+        folder = None if isinstance(policy, Policy) else Path(policy)
+        facts = tuple(facts)
+        if not isinstance(policy, Policy):
+            policy = Policy.load(policy, known.values(), facts=facts)
         self.store = store if isinstance(store, AuditStore) else AuditStore(store)
+        self._in_force = InForce(
+            self.store, policy, folder=folder, tools=known.values(), facts=facts
+        )
         self.approvals = ApprovalQueue(self.store, self.policy.reviewers)
         self._environment = environment
         self._service = f"{service}@{socket.gethostname()}:{os.getpid()}"
@@ -98,8 +111,14 @@ class Runtime:
         self._given_up: set[str] = set()
         """Runs that could not be carried on here: they go on when they are told to."""
         self._next_expiry = math.inf
+        self._next_policy_look = 0.0
         self._changed = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that holds now."""
+        return self._in_force.policy
 
     async def __aenter__(self) -> Self:
         await self._record_bundle()
@@ -125,9 +144,22 @@ class Runtime:
 
     # --- runs -----------------------------------------------------------------------------
 
-    async def start(self, agent: Agent, prompt: str, *, user: User | str | None = None) -> str:
-        """Record a run and begin to carry it on; its id."""
-        run = await self._started(agent, prompt, user)
+    async def start(
+        self,
+        agent: Agent,
+        prompt: str,
+        *,
+        user: User | str | None = None,
+        parent: str | None = None,
+    ) -> str:
+        """Record a run and begin to carry it on; its id.
+
+        With `parent`, the id of a run of the same agent for the same user that is over, it
+        goes on with that one's conversation; `user` is then its user unless said. Raises
+        RunError when the parent cannot be followed, NotFound, or StoreCorrupt when records of
+        it or of a run before it were changed.
+        """
+        run = await self._started(agent, prompt, user, parent)
         self._carry(run)
         return run.id
 
@@ -137,14 +169,17 @@ class Runtime:
         prompt: str,
         *,
         user: User | str | None = None,
+        parent: str | None = None,
         wait: bool = False,
     ) -> Run:
         """Carry a prompt to its output, or to where it waits for a person.
 
         With `wait` it returns only when the run is over. `run.status`, `run.output`,
         `run.held` and `run.error` say how it went; a run that failed does not raise.
+        `parent` as for `start`.
         """
-        return await self._until_still(await self.start(agent, prompt, user=user), wait=wait)
+        run = await self.start(agent, prompt, user=user, parent=parent)
+        return await self._until_still(run, wait=wait)
 
     async def stream(
         self,
@@ -152,13 +187,14 @@ class Runtime:
         prompt: str,
         *,
         user: User | str | None = None,
+        parent: str | None = None,
         wait: bool = False,
     ) -> AsyncIterator[Item]:
         """The same, as it happens: pieces of text and thinking, and every event of the run.
 
         It ends when the run is over, or waits for a person and `wait` is False.
         """
-        run = await self._started(agent, prompt, user)
+        run = await self._started(agent, prompt, user, parent)
         async with aclosing(self._follow(run.id, wait=wait, carry=run)) as items:
             async for item in items:
                 yield item
@@ -196,16 +232,44 @@ class Runtime:
         """
         return await cancel(self.store, run, by=by, reason=reason)
 
+    async def state(self, run: str, fact: str, value: Any, *, by: str) -> Run:
+        """Tell a run a fact that its policy asks for; what waited for it is decided again.
+
+        Raises NotFound, RunOver, and RunError when the policy knows no such fact or its value
+        has another type.
+        """
+        return await state(self.store, self.policy, run, fact, value, by=by)
+
+    async def reload_policy(self) -> bool:
+        """Read the policy's folder again; whether it is another now.
+
+        It holds for what is decided from then on. Raises PolicyError when it cannot be used:
+        then the one before stays, and the store says so.
+        """
+        try:
+            changed = await asyncio.to_thread(self._in_force.reload)
+        except PolicyError as error:
+            await self._record_refusal(error)
+            raise
+        if changed:
+            self.approvals.reviewers_are(self.policy.reviewers)
+            await self._record_bundle()
+        return changed
+
     async def wait(self, run: str) -> Run:
         """The run when it is over."""
         return await self._until_still(run, wait=True)
 
     # --- carry ----------------------------------------------------------------------------
 
-    async def _started(self, agent: Agent, prompt: str, user: User | str | None) -> Run:
+    async def _started(
+        self, agent: Agent, prompt: str, user: User | str | None, parent: str | None
+    ) -> Run:
         _check_prompt(prompt)
-        self._agents.setdefault(agent.name, agent)
-        who = User(name=user) if isinstance(user, str) else user
+        followed: Run | None = None
+        if parent is not None:
+            followed = await asyncio.to_thread(self.store.load_intact, parent)
+        who = _user(user, followed)
         simulated = self._client().simulated
         run = Run(f"{'sim_' if simulated else ''}r_{secrets.token_hex(8)}")
         event = RunStarted(
@@ -222,6 +286,9 @@ class Runtime:
             prompt=prompt,
             user=who,
         )
+        if followed is not None:
+            event = begin_after(followed, event)
+        self._agents.setdefault(agent.name, agent)
         await self.store.claim(run.id)
         return await self.store.append(run, [event], process=self.store.process)
 
@@ -253,7 +320,7 @@ class Runtime:
     def _surroundings(self, run: Run, *, stream: bool) -> Surroundings:
         return Surroundings(
             store=self.store,
-            policy=self.policy,
+            histories=lambda: self._in_force.histories,
             tools=self._agent_of(run).toolset,
             claude=lambda: self._client_for(run),
             show=self._show,
@@ -356,7 +423,21 @@ class Runtime:
         finally:
             watch.close()
 
+    async def _look_at_policy(self) -> None:
+        """Read the policy again when its files have changed; a broken one changes nothing."""
+        now = time.monotonic()
+        if now < self._next_policy_look:
+            return
+        self._next_policy_look = now + POLICY_LOOK_S
+        if await asyncio.to_thread(self._in_force.has_changed):
+            try:
+                if await self.reload_policy():
+                    logger.info("policy %s holds from now on", self.policy.bundle[:12])
+            except PolicyError as error:
+                logger.error("the policy before stays: %s", error)  # noqa: TRY400
+
     async def _tick(self, watch: Watch) -> None:
+        await self._look_at_policy()
         if self._next_expiry <= self.store.clock():
             await self.approvals.expire_due()
         if watch.changed():
@@ -423,6 +504,18 @@ class Runtime:
             with suppress(Conflict):
                 await self.store.append(chain, [loaded])
 
+    async def _record_refusal(self, error: PolicyError) -> None:
+        """A policy that was refused, and why, in the store's own chain."""
+        while True:
+            refused = BundleRefused(
+                bundle=self.policy.bundle,
+                service=self._service,
+                problems=to_json(str(error).splitlines()),
+            )
+            with suppress(Conflict):
+                await self.store.append(_store_chain(self.store), [refused])
+                return
+
 
 def _check_prompt(prompt: str) -> None:
     if not prompt.strip():
@@ -431,6 +524,13 @@ def _check_prompt(prompt: str) -> None:
         prompt.encode()
     except UnicodeEncodeError as error:
         raise RunError(f"The prompt is not text that can be written as UTF-8: {error}.") from error
+
+
+def _user(stated: User | str | None, followed: Run | None) -> User | None:
+    """Whom a run works for: who is stated, else the user of the run that it follows."""
+    if stated is None and followed is not None and followed.user is not None:
+        return followed.user.model_copy(update={"verified": "stated"})  # nobody looked again
+    return User(name=stated) if isinstance(stated, str) else stated
 
 
 def _store_chain(store: AuditStore) -> Run:

@@ -234,6 +234,17 @@ class Desk:
         self.append(run, self.decided(run, arguments, **how))
         return call_id(run.id, 1, 0)
 
+    def hold_together(self, number: int, *refunds: dict[str, Any], **how: Any) -> list[str]:
+        """A run that waits with refunds of one turn that belong together; the ids of the calls."""
+        run = self.start(number, prompt="refund them all")
+        uses = [use("refund_payment", each, f"toolu_{n}") for n, each in enumerate(refunds)]
+        run = self.reply(run, *uses)
+        held = [
+            self.decided(run, arguments, **how).model_copy(update={"call": call.id, "group": "g_1"})
+            for call, arguments in zip(run.calls, refunds, strict=True)
+        ]
+        return [call.id for call in self.append(run, *held).calls]
+
     def approve(self, call: str, *, key: KeyFile, reason: str = "looked at it") -> Run:
         """In another process."""
         return run_now(self.queue_elsewhere.approve(call, signer=key, reason=reason))

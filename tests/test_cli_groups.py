@@ -46,7 +46,7 @@ def test_the_version_is_all_that_version_prints() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "agentrt", "--version"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0.1.0\n"
+    assert done.stdout == "0.2.0\n"
     assert done.stderr == ""
 
 

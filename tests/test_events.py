@@ -119,9 +119,9 @@ def test_an_unknown_type_is_refused() -> None:
 @pytest.mark.parametrize(
     ("cls", "person"),
     [
-        (RunStarted, {"prompt", "user"}),
+        (RunStarted, {"prompt", "user", "history"}),
         (ClaudeReplied, {"blocks"}),
-        (CallDecided, {"arguments", "reason", "preview", "editor"}),
+        (CallDecided, {"arguments", "reason", "preview", "editor", "facts", "asked"}),
         (CallRejected, {"by", "reason", "statement", "signature"}),
         (CallSettled, {"by", "reason", "result", "statement", "signature"}),
     ],

@@ -10,6 +10,7 @@ import pytest
 from worlds import Desk, a_policy, approved, began, doubted, settled, use
 
 from agentrt.approvals import KeyFile
+from agentrt.approvals.histories import Histories
 from agentrt.events import Approver, CallDecided
 from agentrt.loop import Carry, Surroundings
 from agentrt.run import Run
@@ -72,8 +73,9 @@ class Paying(Desk):
     async def carry(self) -> Run:
         """Carry the run on, as a runtime of another process would."""
         await self.store.claim(RUN)
+        histories = Histories(self.store, self.policy)
         around = Surroundings(
-            store=self.store, policy=self.policy, tools=self.tools, claude=_no_claude
+            store=self.store, histories=lambda: histories, tools=self.tools, claude=_no_claude
         )
         try:
             return await Carry(self.store.load(RUN), around).on()

@@ -1,8 +1,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Spoken:
     name: str
     effect: str = "irreversible"
     labels: tuple[str, ...] = ()
+    input_schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 REFUND = Spoken("refund_payment")
@@ -131,8 +132,8 @@ PROBLEMS = {
     "'*' would allow what cannot be undone (refund_payment, send_mail):"
     " an allow rule names an irreversible tool exactly": with_rule(decide="allow", tools='["*"]'),
     "unknown key 'aprove'; did you mean 'approve'?": with_rule(aprove="{}"),
-    "'when' is not supported yet: this version would not heed it, so it is refused": with_rule(
-        when="args.cents > 5"
+    "'release' is not supported yet: this version would not heed it, so it is refused": with_rule(
+        approve="{release: 30s}"
     ),
     "'why' is missing": with_rule(why=None),
     "'alow' is not deny, hold or allow; did you mean 'allow'?": with_rule(decide="alow"),
@@ -167,7 +168,7 @@ PROBLEMS = {
     "a key must be a word": "? [a]\n: b",
     "nested too deeply": "rules: " + "[" * 20 + "]" * 20,
     "the character U+0007 is not accepted": "rules: \x07",
-    "not YAML: while parsing a flow sequence, expected ',' or ']', but got '<stream end>'": (
+    "not YAML: while parsing a flow sequence, did not find expected ',' or ']'": (
         "rules: [a"
     ),
 }
@@ -183,14 +184,6 @@ def test_each_problem_is_told_with_its_place(message: str) -> None:
 @pytest.mark.parametrize("message", PROBLEMS)
 def test_each_problem_is_in_the_documentation(message: str) -> None:
     assert message in " ".join(DOCS.read_text().split())
-
-
-@pytest.mark.parametrize("key", ["when", "set", "limit", "mode", "group"])
-def test_what_a_later_version_heeds_is_never_passed_over(key: str) -> None:
-    assert said({"a.yaml": with_rule(**{key: "x"})}) == [
-        f"a.yaml:7:5: {key!r} is not supported yet:"
-        " this version would not heed it, so it is refused"
-    ]
 
 
 @pytest.mark.parametrize("key", ["file", "line", "expires_s", "meaning"])

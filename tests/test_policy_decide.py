@@ -1,4 +1,5 @@
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agentrt.policy import Approve, Decision, Policy, Question, Rule
+from agentrt.policy.bindings import Bindings
 from agentrt.policy.decide import decide, decide_unknown
 from agentrt.policy.rules import SEVERITIES
+from agentrt.policy.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Spoken:
     name: str
     effect: str = "irreversible"
     labels: tuple[str, ...] = ()
+    input_schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 REFUND = Spoken("refund_payment")
@@ -34,7 +38,8 @@ def rule(decide: str, *tools: str, **more: Any) -> Rule:
 
 
 def ask(tool: Spoken, *rules: Rule, default_read: Any = "allow") -> Decision:
-    return decide(Question(tool), rules=rules, default_read=default_read, bundle="b" * 64)
+    bounds = Bindings(rules, Vocabulary()).of(tool)
+    return decide(Question(tool), bounds=bounds, default_read=default_read, bundle="b" * 64)
 
 
 # What a rule speaks of

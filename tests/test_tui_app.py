@@ -11,7 +11,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from agentrt.approvals import KeyFile, make_key
+from agentrt.approvals import KeyFile, group_digest, make_key
 from agentrt.errors import AgentrtError, ApprovalError, NotFound
 from agentrt.tui import ReviewApp, run_app
 from agentrt.tui.widgets import Bar, LineList, LineText
@@ -173,6 +173,94 @@ async def test_a_decision_is_bound_to_what_was_shown(desk: Desk) -> None:
         assert "has changed since it was shown" in ana.says("status")
     assert desk.status(call) == "held"
     assert desk.store.approvals(call) == []
+
+
+# --- calls that belong together ------------------------------------------------------------
+
+REFUNDS = tuple({"amount_cents": cents} for cents in (100, 200, 300))
+
+
+@pytest.mark.parametrize(("key", "status"), [("A", "approved"), ("D", "rejected")])
+async def test_calls_that_belong_together_are_decided_with_one_signature(
+    desk: Desk, key: str, status: str
+) -> None:
+    calls = desk.hold_together(1, *REFUNDS)
+    async with review(desk, size=(120, 60)) as ana:
+        assert "one of 3 calls that belong together" in ana.says("call")
+        assert "A D all that belong together" in ana.says("foot")
+        await ana.presses(key)
+        assert f"ALL 3 CALLS that belong together with {calls[0]}" in ana.says("form-title")
+        await ana.writes(REASON)
+        await ana.commits()
+        assert [desk.status(call) for call in calls] == [status] * 3
+        assert f"3 calls {status}: recorded" in ana.says("status")
+    events = [record.event for record in desk.store.records("r_0000000000000001")[-3:]]
+    assert len({getattr(event, "statement_digest", None) for event in events} - {None}) == 1
+
+
+async def test_the_small_letters_decide_only_the_call_in_view(desk: Desk) -> None:
+    calls = desk.hold_together(1, *REFUNDS)
+    async with review(desk) as ana:
+        await ana.presses("a")
+        await ana.writes(REASON)
+        await ana.commits()
+    assert [desk.status(call) for call in calls] == ["approved", "held", "held"]
+
+
+async def test_all_are_decided_only_once_the_arguments_of_all_were_on_the_screen(
+    desk: Desk,
+) -> None:
+    calls = desk.hold_together(1, *({f"field_{n}": n for n in range(9)} for _ in range(3)))
+    async with review(desk, size=(80, 24)) as ana:
+        await ana.presses("A")
+        assert not ana.app.form.is_open
+        assert "not all of the calls have been shown" in ana.says("status")
+        await ana.presses("tab", "G", "A")
+        assert ana.app.form.is_open
+        for call in calls[1:]:
+            assert call in ana.says("call")
+        assert ana.says("call").count('"field_8": 8') == 3
+
+
+async def test_all_of_a_call_that_is_alone_says_so(desk: Desk) -> None:
+    desk.hold(1, "refund_payment", {})
+    async with review(desk) as ana:
+        await ana.presses("A")
+        assert not ana.app.form.is_open
+        assert "belongs together with no other" in ana.says("status")
+        assert "A D" not in ana.says("foot")
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+async def test_the_form_for_all_goes_when_one_of_them_is_decided_elsewhere(
+    desk: Desk, verdict: str
+) -> None:
+    calls = desk.hold_together(1, *REFUNDS)
+    async with review(desk, size=(120, 60)) as ana:
+        await ana.presses("A")
+        assert ana.app.form.is_open
+        (desk.approve if verdict == "approve" else desk.reject)(calls[2], key=desk.lee)
+        await ana.looks()
+        assert not ana.app.form.is_open
+        assert "Nothing was sent" in ana.says("status")
+        assert "one of 2 calls that belong together" in ana.says("call")
+    assert [desk.status(call) for call in calls[:2]] == ["held", "held"]
+
+
+async def test_a_group_with_a_critical_call_asks_for_the_end_of_the_digest_of_all(
+    desk: Desk,
+) -> None:
+    calls = desk.hold_together(1, *REFUNDS, severity="critical", quorum=2)
+    digest = group_digest(desk.queue.group(calls[0]))
+    async with review(desk, size=(120, 60)) as ana:
+        assert f" {digest[-6:]}" in ana.says("call")
+        await ana.presses("A")
+        await ana.writes(REASON)
+        await ana.presses("tab")
+        await ana.writes(digest[-6:])
+        await ana.commits()
+        assert "1/2" in ana.says("queue")
+    assert [len(desk.store.approvals(call)) for call in calls] == [1, 1, 1]
 
 
 # --- armed ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 
 from agentrt.approvals import Shown
 from agentrt.audit import ApprovalRow, CallRow
+from agentrt.run.state import Trail
 from agentrt.tui.arming import Arming, Key, confirmation, reason_min
 from agentrt.tui.call_lines import call_text, call_title, rule_text
 from agentrt.tui.frame_lines import Standing, foot, head, help_lines
@@ -266,6 +268,22 @@ def test_arguments_are_never_cut(desk: Desk) -> None:
     assert "".join(text.split()).count("0123456789") == 2_000
 
 
+def test_a_call_of_a_follow_up_names_the_run_before_and_shows_its_own_part(desk: Desk) -> None:
+    call = shown(desk, busy(desk))
+    said_before = [b'{"role":"assistant","content":[{"type":"text","text":"Long ago."}]}']
+    run = replace(
+        call.run,
+        parent="r_before",
+        inherited=1,
+        messages=Trail([*said_before, *call.run.messages]),
+    )
+    follow_up = replace(call, run=run)
+    text = said(call_text(follow_up, policy=None, may=None, width=120).lines)
+    assert "it follows the run r_before" in text
+    assert "Long ago." not in text
+    assert 'called   find_charges {"order": 4417}' in text
+
+
 def test_who_may_not_decide_is_told_why(desk: Desk) -> None:
     call = shown(desk, busy(desk))
     text = said(call_text(call, policy=None, may="ana lacks the role", width=100).lines)
@@ -444,14 +462,14 @@ def test_how_long_a_reason_must_be(
     desk: Desk, severity: str, verdict: str, asked: bool, least: int
 ) -> None:
     call = desk.hold(9, "pay", {}, severity=severity, reason_required=asked, rule=MAIL_RULE)
-    assert reason_min(shown(desk, call).call, verdict) == least
+    assert reason_min([shown(desk, call)], verdict) == least
 
 
 def test_only_the_approval_of_a_critical_call_is_confirmed(desk: Desk) -> None:
-    critical = shown(desk, desk.hold(9, "pay", {}, severity="critical", quorum=2)).call
-    high = shown(desk, desk.hold(10, "pay", {}, rule=REFUND_RULE)).call
-    assert confirmation(critical, "approve") == critical.arguments_digest[-6:]
-    assert confirmation(critical, "reject") == confirmation(high, "approve") == ""
+    critical = shown(desk, desk.hold(9, "pay", {}, severity="critical", quorum=2))
+    high = shown(desk, desk.hold(10, "pay", {}, rule=REFUND_RULE))
+    assert confirmation([critical], "approve") == critical.call.arguments_digest[-6:]
+    assert confirmation([critical], "reject") == confirmation([high], "approve") == ""
 
 
 # --- around the screens --------------------------------------------------------------------

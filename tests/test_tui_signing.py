@@ -48,7 +48,7 @@ async def test_a_plain_key_signs_while_the_screens_stay(desk: Desk) -> None:
     signing = Signing.of(desk.queue, desk.ana, read_only=False)
     assert signing.name == "ana (support-lead)"
     shown = desk.queue.view(call)
-    await signing.send(shown, "approve", reason="", aside=screens.aside)
+    await signing.send([shown], "approve", reason="", aside=screens.aside)
     assert desk.status(call) == "approved"
     assert screens.asides == 0
 
@@ -67,7 +67,7 @@ async def test_a_key_that_asks_takes_the_screens_down_while_it_does(
     queue = ApprovalQueue(desk.store, Reviewers((bob,)))
     call, screens = desk.hold(1, "write_file", {}, severity="low"), Screens()
     signing = Signing.of(queue, key, read_only=False)
-    await signing.send(queue.view(call), "reject", reason="not now", aside=screens.aside)
+    await signing.send([queue.view(call)], "reject", reason="not now", aside=screens.aside)
     assert desk.status(call) == "rejected"
     assert screens.asides == 1
 
@@ -77,7 +77,7 @@ async def test_read_only_screens_have_nothing_to_sign_with(desk: Desk) -> None:
     signing = Signing.of(desk.queue, desk.ana, read_only=True)
     assert (signing.reviewer, signing.name) == (None, "read only")
     with pytest.raises(ApprovalError, match="read only"):
-        await signing.send(desk.queue.view(call), "approve", reason="", aside=Screens().aside)
+        await signing.send([desk.queue.view(call)], "approve", reason="", aside=Screens().aside)
     assert desk.status(call) == "held"
 
 

@@ -33,7 +33,7 @@ from agentrt.events import (
     Usage,
     User,
 )
-from agentrt.policy import Policy, PublicKey
+from agentrt.policy import Known, Policy, PublicKey
 from agentrt.run import Run, ToolCall, evolve
 from agentrt.tools import Tool, Tools, tool
 
@@ -313,8 +313,8 @@ class Desk:
         return await self.store.append(run, [self.revision(run, call) for call in requested])
 
     def revision(self, run: Run, call: ToolCall, **more: Any) -> CallDecided:
-        at = self.clock()
-        return revise(run, call, tools=self.tools, policy=self.policy, at=at, **more)
+        known = Known(now=self.clock())
+        return revise(run, call, tools=self.tools, policy=self.policy, known=known, **more)
 
     async def hold(self, cents: int = 5, **more: Any) -> ToolCall:
         """A payment that waits for a reviewer."""

@@ -31,7 +31,7 @@ COMMANDS = {
     "settle": _at("settle", "settle", "Say what became of a call in doubt."),
     "why": _at("audit", "why", "Why a call happened, from the audit store alone."),
     "audit": _at("audit", "audit", "Browse and verify the audit store."),
-    "policy": _at("policy", "policy", "Check the policy and list its rules."),
+    "policy": _at("policy", "policy", "Check, test and compare policies; explain decisions."),
     "tools": _at("tools", "tools", "List the tools and check them."),
     "tui": _at("tui", "tui", "Browse and approve on a full screen."),
     "standin": _at("standin", "standin", "Serve a scripted Claude on this machine."),

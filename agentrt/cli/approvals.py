@@ -14,7 +14,7 @@ from agentrt.cli.groups import Commands, LazyCommand
 from agentrt.cli.output import Output, left, prints_rows
 from agentrt.cli.project import Project
 
-__all__ = ["approvals", "waiting_calls"]
+__all__ = ["approvals", "deferred_calls", "waiting_calls"]
 
 COLUMNS = (
     "id",
@@ -46,7 +46,7 @@ SEVERITIES = ("low", "medium", "high", "critical")
 FORMAT = 1
 """Of a store that can be read as it stands in the file."""
 
-_QUERY = "SELECT * FROM call WHERE status IN ('held', 'in doubt')"
+_QUERY = "SELECT * FROM call WHERE status IN ('held', 'deferred', 'in doubt')"
 
 _COMMANDS = {
     "list": LazyCommand("agentrt.cli.approvals", "list_", "List held calls and calls in doubt."),
@@ -76,16 +76,24 @@ def approvals() -> None:
 
 
 @click.command("list")
+@click.option("--deferred", is_flag=True, help="The calls that wait for a fact, not a person.")
 @prints_rows
 @click.pass_obj
-def list_(folder: Path, output: Output) -> None:
+def list_(folder: Path, deferred: bool, output: Output) -> None:
     """List held calls and calls in doubt: the riskiest first, then what expires first.
+
+    With --deferred those for which nobody is asked yet, since a fact is not known that a rule
+    needs: `agentrt runs state` states it.
 
     \b
     Example:
       agentrt approvals list --json id,tool,severity
+      agentrt approvals list --deferred
     """
     project = Project.find(folder)
+    if deferred:
+        _list_deferred(project, output)
+        return
     rows = [_with_time_left(row) for row in waiting_calls(project)]
     output.rows(
         rows,
@@ -94,6 +102,39 @@ def list_(folder: Path, output: Output) -> None:
         empty="No call waits for a person.",
         total=len(rows),
     )
+
+
+def _list_deferred(project: Project, output: Output) -> None:
+    rows = deferred_calls(project)
+    output.rows(
+        rows,
+        columns=("id", "awaiting", "left", "tool", "summary", "agent", "rule", "run"),
+        fields=(*COLUMNS, "left", "awaiting", "until"),
+        empty="No call waits for a fact.",
+        total=len(rows),
+    )
+
+
+def deferred_calls(project: Project) -> list[dict[str, Any]]:
+    """The calls that wait for a fact, each with the facts and the time until a person is asked."""
+    from agentrt.approvals import ApprovalQueue
+    from agentrt.policy import Reviewers
+
+    if not project.store_path.exists():
+        return []
+    with project.open_store() as store:
+        rows = ApprovalQueue(store, Reviewers()).deferred()
+        calls = [(row, store.load(row.run).call(row.id)) for row in rows]
+        return [
+            {
+                **row.model_dump(),
+                "awaiting": list(call.awaiting),
+                "until": call.until,
+                "left": left(call.until, store.clock()),
+            }
+            for row, call in calls
+            if call is not None
+        ]
 
 
 def _with_time_left(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +171,7 @@ def _read(project: Project) -> list[dict[str, Any]]:
             connection.close()
     except dbapi2.Error:
         return _read_as_a_store(project)
-    if formats != [(FORMAT,)]:
+    if formats != [(FORMAT,)] or any(row["status"] == "deferred" for row in rows):
         return _read_as_a_store(project)
     return [
         {name: row[name] for name in COLUMNS} | {"simulated": bool(row["simulated"])}
@@ -139,9 +180,13 @@ def _read(project: Project) -> list[dict[str, Any]]:
 
 
 def _read_as_a_store(project: Project) -> list[dict[str, Any]]:
-    """The same through the store, which says what is wrong with the file."""
+    """The same through the store, which says what is wrong with the file and who waits for what."""
+    from agentrt.approvals import ApprovalQueue
+    from agentrt.policy import Reviewers
+
     with project.open_store() as store:
-        return [row.model_dump() for row in store.calls(status=("held", "in doubt"))]
+        queue = ApprovalQueue(store, Reviewers())
+        return [row.model_dump() for row in (*queue.held(), *queue.in_doubt())]
 
 
 def _riskiest_first(row: Mapping[str, Any]) -> tuple[float, ...]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,15 @@ import click
 from agentrt.audit import AuditStore, Verification
 from agentrt.cli.exits import Exit
 from agentrt.cli.ids import call_row, is_call, run_id
-from agentrt.cli.output import Output, narrate, prints_one, prints_rows
+from agentrt.cli.moments import Moment
+from agentrt.cli.output import (
+    Output,
+    narrate,
+    prints_one,
+    prints_rows,
+    progress,
+    progress_over,
+)
 from agentrt.cli.project import Project
 from agentrt.errors import NotFound
 from agentrt.events import Record, event_types
@@ -24,8 +29,6 @@ from agentrt.run import Why, explain
 from agentrt.visible import visible
 
 __all__ = ["audit", "why"]
-
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 TELLING: tuple[str, ...] = (
     "agent",
@@ -42,24 +45,6 @@ TELLING += ("reason", "message", "output", "stop_reason", "model")
 """Fields that tell one record of its type from the others."""
 
 FIELDS = ("id", "run", "seq", "at", "type", "call", "tool", "what")
-
-
-class _Moment(click.ParamType[int]):
-    """A moment as people type it, in milliseconds since the epoch."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        text = str(value)
-        if found := re.fullmatch(r"([1-9][0-9]*)([smhd])", text):
-            return int(time.time() * 1000) - int(found[1]) * _UNITS_MS[found[2]]
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"'{text}' is not a time such as 2h, 7d or 2026-11-23T09:00.", param, ctx)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @click.group
@@ -81,8 +66,8 @@ def audit() -> None:
 )
 @click.option("--user", metavar="NAME", help="Only what was asked for this user.")
 @click.option("--reviewer", metavar="NAME", help="Only what this reviewer decided.")
-@click.option("--since", type=_Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
-@click.option("--until", type=_Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
+@click.option("--since", type=Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
+@click.option("--until", type=Moment(), metavar="TIME", help="2h, 7d or a date (UTC).")
 @prints_rows
 @click.pass_obj
 def list_(
@@ -254,15 +239,10 @@ def verify(folder: Path, run: str | None, output: Output) -> None:
         narrate(f"There is no audit store at {project.store_path} yet: nothing to verify.")
         return
     with project.open_store() as store:
-        found = store.verify(run_id(store, run) if run else None, progress=_progress)
+        found = store.verify(run_id(store, run) if run else None, progress=progress)
     output.one(_verification_data(found), _verification_lines(found))
     if not found.ok:
         sys.exit(Exit.VERIFICATION)
-
-
-def _progress(count: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{count:,} records", nl=False, err=True)
 
 
 def _verification_data(found: Verification) -> dict[str, Any]:
@@ -276,8 +256,7 @@ def _verification_data(found: Verification) -> dict[str, Any]:
 
 
 def _verification_lines(found: Verification) -> Iterator[str]:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
+    progress_over()
     for finding in found.findings:
         yield visible(str(finding))
     said = f"{found.records:,} records of {found.runs:,} chains"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from agentrt.approvals import ApprovalQueue, KeyFile, Shown
+from agentrt.approvals import ApprovalQueue, KeyFile, Shown, group_digest, together
 from agentrt.audit import AuditStore
 from agentrt.cli.ids import call_row
 from agentrt.cli.output import Output, narrate, prints_one
 from agentrt.cli.project import Project
-from agentrt.cli.reviewing import ask, call_lines, check_digest, reviewer_key
+from agentrt.cli.reviewing import ask, check_digest, reviewer_key, shown_lines
 from agentrt.errors import NotFound
 from agentrt.policy import Reviewers
 from agentrt.run import Run, ToolCall
@@ -41,6 +41,10 @@ _ARGUMENTS = click.option(
     help="The arguments you mean: their digest as `view` prints it, or its beginning.",
 )
 
+_GROUP = click.option(
+    "--group", is_flag=True, help="The call and all that belong together with it."
+)
+
 
 def _decides(command: F) -> F:
     made: Any = click.argument("call")(_ARGUMENTS(_KEY(command)))
@@ -49,22 +53,31 @@ def _decides(command: F) -> F:
 
 @click.command
 @click.argument("call")
+@_GROUP
 @prints_one
 @click.pass_obj
-def view(folder: Path, call: str, output: Output) -> None:
+def view(folder: Path, call: str, group: bool, output: Output) -> None:
     """Show all that is needed to decide a call.
 
     \b
     Example:
       agentrt approvals view @next
+      agentrt approvals view @next --group
     """
     with Project.find(folder).open_store() as store:
-        shown = _shown(store, call)
-        output.one(_call_data(shown), list(call_lines(shown, store)))
+        shown = _shown(store, call, group=group)
+        data = _group_data(shown) if group else _call_data(shown[0])
+        output.one(data, list(shown_lines(shown, store)))
 
 
-def _shown(store: AuditStore, text: str) -> Shown:
-    return ApprovalQueue(store, Reviewers()).view(call_row(store, text).id)
+def _shown(store: AuditStore, text: str, *, group: bool = False) -> tuple[Shown, ...]:
+    shown = ApprovalQueue(store, Reviewers()).view(call_row(store, text).id)
+    return together(shown) if group else (shown,)
+
+
+def _group_data(group: Sequence[Shown]) -> dict[str, Any]:
+    calls = [_call_data(shown) for shown in group]
+    return {"run": group[0].run.id, "arguments_digest": group_digest(group), "calls": calls}
 
 
 def _call_data(shown: Shown) -> dict[str, Any]:
@@ -96,6 +109,7 @@ def _call_data(shown: Shown) -> dict[str, Any]:
         "expires_at": call.expires_at,
         "result": call.result or None,
         "closed_by": call.closed_by or None,
+        "together_with": [other.call.id for other in together(shown) if other != shown],
     }
 
 
@@ -108,9 +122,12 @@ def _arguments(call: ToolCall) -> Any:
 
 @click.command
 @_decides
+@_GROUP
 @click.option("--reason", default="", help="Why; it is signed and recorded.")
 @click.pass_obj
-def approve(folder: Path, call: str, digest: str | None, key: Path | None, reason: str) -> None:
+def approve(
+    folder: Path, call: str, digest: str | None, key: Path | None, group: bool, reason: str
+) -> None:
     """Let a held call run, with exactly the arguments that were shown.
 
     At a terminal it shows the call and asks. A script says --arguments, so that it cannot
@@ -120,38 +137,46 @@ def approve(folder: Path, call: str, digest: str | None, key: Path | None, reaso
     Example:
       agentrt approve @next
       agentrt approve c_7f3a --arguments 9c1e8f3a21b0 --reason "checked in the ledger"
+      agentrt approve c_7f3a --group
     """
     expected = check_digest(digest) if digest is not None else None
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
+        shown = _shown(store, call, group=group)
         reason = reason if expected else ask(shown, store, reason, verb="approve")
         signer = reviewer_key(project, key)
         queue = ApprovalQueue(store, project.reviewers)
-        run = _wait_for(queue.approve(shown, signer=signer, reason=reason, arguments=expected))
-        decided(store, run, shown.call.id)
+        run = _wait_for(
+            queue.approve_group(shown, signer=signer, reason=reason, arguments=expected)
+        )
+        decided(store, run, *(each.call.id for each in shown))
 
 
 @click.command
 @_decides
+@_GROUP
 @click.option("--reason", default="", help="Why; Claude is told it.")
 @click.pass_obj
-def reject(folder: Path, call: str, digest: str | None, key: Path | None, reason: str) -> None:
+def reject(
+    folder: Path, call: str, digest: str | None, key: Path | None, group: bool, reason: str
+) -> None:
     """Turn a held call down; Claude is told the reason and may do something else.
 
     \b
     Example:
       agentrt reject @next --reason "only one charge is a duplicate"
+      agentrt reject @next --group --reason "no charge is a duplicate"
     """
     expected = check_digest(digest) if digest is not None else None
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
-        reason = reason or ask(shown, store, reason, verb="reject")
+        shown = _shown(store, call, group=group)
+        seen = expected or (reason and not group)
+        reason = reason if seen else ask(shown, store, reason, verb="reject")
         signer = reviewer_key(project, key)
         queue = ApprovalQueue(store, project.reviewers)
-        run = _wait_for(queue.reject(shown, signer=signer, reason=reason, arguments=expected))
-        decided(store, run, shown.call.id)
+        run = _wait_for(queue.reject_group(shown, signer=signer, reason=reason, arguments=expected))
+        decided(store, run, *(each.call.id for each in shown))
 
 
 @click.command
@@ -186,11 +211,11 @@ def edit(
     expected = check_digest(digest) if digest is not None else None
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
-        shown = _shown(store, call)
+        (shown,) = _shown(store, call)
         edited = _edited(shown.call, sets, arguments_file)
         if not expected:
             narrate(f"new arguments: {json.dumps(edited)}", bold=True)
-            reason = ask(shown, store, reason, verb="edit")
+            reason = ask([shown], store, reason, verb="edit")
         signer = reviewer_key(project, key)
         run = _wait_for(_edit(project, store, shown, edited, signer, reason, expected))
         decided(store, run, shown.call.id)
@@ -251,17 +276,13 @@ def _wait_for(deciding: Coroutine[Any, Any, Run]) -> Run:
     return asyncio.run(deciding)
 
 
-def decided(store: AuditStore, run: Run, call: str) -> None:
+def decided(store: AuditStore, run: Run, *calls: str) -> None:
     """Say what was decided, and who carries the run on."""
-    now = run.call(call)
-    if now is None:
-        raise NotFound(f"The run {run.id} has no call {call}.")
-    if now.status == "held":
-        missing = now.quorum - len(now.approvals)
-        narrate(f"{call}: recorded; it waits for {missing} more", bold=True)
+    standing = [_found(run, call) for call in calls]
+    for call in standing:
+        narrate(f"{call.id}{_became(call)}", bold=True)
+    if any(call.status == "held" for call in standing):
         return
-    status = "to be decided anew" if now.status == "requested" else now.status
-    narrate(f"{call} is {status}", bold=True)
     if run.status == "waiting":
         narrate(f"{run.id} waits for another call: agentrt approvals list")
     elif _taken_up(store, run):
@@ -269,6 +290,19 @@ def decided(store: AuditStore, run: Run, call: str) -> None:
     else:
         script = " --simulated SCRIPT" if run.simulated else ""
         narrate(f"no living process carries {run.id} on: agentrt runs resume {run.id}{script}")
+
+
+def _found(run: Run, id: str) -> ToolCall:
+    call = run.call(id)
+    if call is None:
+        raise NotFound(f"The run {run.id} has no call {id}.")
+    return call
+
+
+def _became(call: ToolCall) -> str:
+    if call.status == "held":
+        return f": recorded; it waits for {call.quorum - len(call.approvals)} more"
+    return f" is {'to be decided anew' if call.status == 'requested' else call.status}"
 
 
 def _taken_up(store: AuditStore, run: Run) -> bool:

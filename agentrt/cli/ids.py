@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from agentrt.audit import AuditStore, CallRow
 from agentrt.errors import NotFound
 
-__all__ = ["call_row", "is_call", "run_id"]
+__all__ = ["call_row", "is_call", "run_id", "run_to_go_on"]
 
 
 def run_id(store: AuditStore, text: str) -> str:
@@ -18,6 +20,20 @@ def run_id(store: AuditStore, text: str) -> str:
             raise NotFound("There is no run yet.")
         return newest[0].id
     return store.find_run(_prefix(text))
+
+
+def run_to_go_on(store: AuditStore, text: str, script: Path | None) -> str:
+    """The run that is meant, to be carried on or followed by this kind of Claude.
+
+    Raises NotFound, or UsageError when it is a run of the other kind.
+    """
+    found = run_id(store, text)
+    simulated = found.startswith("sim_")
+    if simulated and script is None:
+        raise click.UsageError(f"{found} is a simulated run: go on with --simulated SCRIPT.")
+    if script is not None and not simulated:
+        raise click.UsageError(f"{found} is a real run: go on without --simulated.")
+    return found
 
 
 def call_row(store: AuditStore, text: str) -> CallRow:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -24,6 +25,9 @@ __all__ = [
     "narrate",
     "prints_one",
     "prints_rows",
+    "progress",
+    "progress_over",
+    "shown_path",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,6 +159,24 @@ def left(until: int | None, now: int) -> str:
 def narrate(text: str, *, bold: bool = False) -> None:
     """A line about what happens, on stderr."""
     click.secho(text, err=True, dim=not bold, bold=bold)
+
+
+def progress(count: int) -> None:
+    """How many records were read, at a terminal; for what may take long."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{count:,} records", nl=False, err=True)
+
+
+def progress_over() -> None:
+    """Clear the line of `progress`."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def shown_path(path: Path) -> str:
+    """The path, from this folder where it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def json_line(data: Any) -> str:

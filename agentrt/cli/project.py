@@ -21,7 +21,7 @@ from agentrt.errors import NotFound, ProjectError
 if TYPE_CHECKING:
     from agentrt.agent import Agent
     from agentrt.audit import AuditStore
-    from agentrt.policy import Policy, Reviewers
+    from agentrt.policy import Fact, Policy, Reviewers
     from agentrt.tools import Tool, Tools
 
 __all__ = ["AGENT_KEYS", "CHOICES", "FILE_NAME", "PROJECT_KEYS", "Project", "key_path"]
@@ -126,11 +126,21 @@ class Project:
         return discover(folder, entry_points=self.installed_tools)
 
     @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """The project's own facts, which are in `facts.py` beside the policy.
+
+        Raises FactDefinitionError or ProjectError.
+        """
+        from agentrt.policy.facts.discovery import discover_facts
+
+        return discover_facts(self.policies)
+
+    @cached_property
     def policy(self) -> Policy:
         """The policy, checked against the tools. Raises PolicyError."""
         from agentrt.policy import Policy
 
-        return Policy.load(self.policies, self.tools.values())
+        return Policy.load(self.policies, self.tools.values(), facts=self.facts)
 
     @cached_property
     def reviewers(self) -> Reviewers:

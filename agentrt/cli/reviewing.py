@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agentrt.approvals import KeyFile, Shown, make_key
+from agentrt.approvals import KeyFile, Shown, group_digest, make_key, together
 from agentrt.audit import AuditStore
-from agentrt.cli.output import at_terminal, left, narrate
+from agentrt.cli.output import at_terminal, cell, left, narrate
 from agentrt.cli.project import Project, key_path
 from agentrt.cli.telling import DIGEST_SHOWN, asked_of, pretty, rules_told
 from agentrt.errors import ProjectError
-from agentrt.events import RuleRef
+from agentrt.policy.explanation import rule_text
+from agentrt.policy.rules import SEVERITIES
 from agentrt.run import Run, ToolCall, explain
 from agentrt.visible import hidden, visible
 
-__all__ = ["DIGEST_MIN", "ask", "call_lines", "check_digest", "make_reviewer", "reviewer_key"]
+__all__ = [
+    "DIGEST_MIN",
+    "ask",
+    "check_digest",
+    "make_reviewer",
+    "reviewer_key",
+    "shown_lines",
+]
 
 DIGEST_MIN = 8
 """So many characters of a digest name it."""
@@ -76,33 +84,50 @@ def check_digest(text: str) -> str:
     return text
 
 
-def ask(shown: Shown, store: AuditStore, reason: str, *, verb: str) -> str:
-    """Show the call at the terminal and ask as much as its severity demands; the reason.
+def ask(group: Sequence[Shown], store: AuditStore, reason: str, *, verb: str) -> str:
+    """Show the calls at the terminal and ask as much as the severest demands; the reason.
 
     Raises UsageError where nobody can be asked, and Abort when the answer is no.
     """
-    call = shown.call
     if not at_terminal():
         raise click.UsageError(
             f"A script has to name the arguments it means to {verb}: --arguments DIGEST, "
-            f"which `agentrt approvals view {call.id}` prints."
+            f"which `agentrt approvals view {_meant(group)}` prints."
         )
-    for line in call_lines(shown, store):
+    for line in shown_lines(group, store):
         click.echo(line, err=True)
-    severity = call.approver.severity if call.approver else "high"
     if verb == "reject":
         return reason or _prompt("reason, which Claude is told")
-    match severity:
+    match max((_severity(shown.call) for shown in group), key=_rank):
         case "low" | "medium":
-            click.confirm(f"{verb} {call.id}?", abort=True, err=True)
+            click.confirm(f"{verb} {_told(group)}?", abort=True, err=True)
         case "high":
             reason = reason or _prompt("reason", at_least=REASON_MIN)
             _retype("yes")
         case _:
             reason = reason or _prompt("reason", at_least=REASON_MIN)
-            _retype(call.tool)
-            _retype(call.arguments_digest[:DIGEST_MIN])
+            for tool in dict.fromkeys(shown.call.tool for shown in group):
+                _retype(tool)
+            _retype(group_digest(group)[:DIGEST_MIN])
     return reason
+
+
+def _meant(group: Sequence[Shown]) -> str:
+    """The calls as a command names them."""
+    return f"{group[0].call.id}{' --group' if len(group) > 1 else ''}"
+
+
+def _told(group: Sequence[Shown]) -> str:
+    return group[0].call.id if len(group) == 1 else f"these {len(group)} calls"
+
+
+def _severity(call: ToolCall) -> str:
+    return call.approver.severity if call.approver else "high"
+
+
+def _rank(severity: str) -> int:
+    """A severity that nobody knows counts as the highest."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def _prompt(text: str, *, at_least: int = 1) -> str:
@@ -117,14 +142,52 @@ def _retype(word: str) -> None:
         raise click.Abort
 
 
-def call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
-    """All that is needed to decide a call, or to see how it was decided."""
+def shown_lines(group: Sequence[Shown], store: AuditStore) -> Iterator[str]:
+    """All that is needed to decide these calls, or to see how one was decided."""
+    first, *others = group
+    if others:
+        yield from _group_lines(group, store)
+    else:
+        yield from _call_lines(first, store)
+
+
+def _call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
     run, call = shown.run, shown.call
+    yield _heading(run, call)
+    yield from _asked_by(run, call)
+    yield from _own_lines(call, store)
+    yield from _others(shown)
+    yield from _led_here(run, call, store)
+    yield from _what_to_do([shown])
+
+
+def _group_lines(group: Sequence[Shown], store: AuditStore) -> Iterator[str]:
+    run, first = group[0].run, group[0].call
+    yield f"{len(group)} calls that belong together: with --group one decision covers them all"
+    yield from _asked_by(run, first)
+    for shown in group:
+        yield ""
+        yield _heading(run, shown.call)
+        yield from _own_lines(shown.call, store)
+    yield ""
+    yield from _led_here(run, first, store)
+    yield _fact("digest", f"{group_digest(group)} (of all {len(group)})")
+    yield from _what_to_do(group)
+
+
+def _heading(run: Run, call: ToolCall) -> str:
     severity = f"  {call.approver.severity.upper()}" if call.approver else ""
     simulated = "  SIMULATED" if run.simulated else ""
-    yield f"{call.id}  {call.tool}  {call.status}{severity}{simulated}"
+    return f"{call.id}  {call.tool}  {call.status}{severity}{simulated}"
+
+
+def _asked_by(run: Run, call: ToolCall) -> Iterator[str]:
     yield _fact("asked by", f"{run.agent} ({run.model}), run {run.id}, turn {call.turn}")
     yield _fact("for", f"{run.user.name} ({run.user.verified})" if run.user else "nobody named")
+
+
+def _own_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
+    """What is to be known of this call and of no other."""
     yield _fact("effect", ", ".join([call.effect, *call.labels]))
     yield from _why_lines(call, store)
     if call.status == "in doubt":
@@ -136,8 +199,19 @@ def call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
     yield _fact("arguments", _arguments_told(call))
     yield from (f"  {line}" for line in pretty(call.arguments))
     yield from _asked_lines(call, store.clock())
-    yield from _led_here(run, call, store)
-    yield from _what_to_do(call)
+
+
+def _others(shown: Shown) -> Iterator[str]:
+    """The calls that one decision may cover together with this one."""
+    group = together(shown)
+    if len(group) == 1:
+        return
+    yield _fact("together", f"one of {len(group)} calls that belong together:")
+    for other in group:
+        if other != shown:
+            arguments = cell(other.call.arguments.decode(errors="replace"))
+            yield _fact("", f"{other.call.id}  {other.call.tool}  {arguments}")
+    yield _fact("", f"agentrt approvals view {shown.call.id} --group")
 
 
 def _fact(name: str, text: str) -> str:
@@ -155,23 +229,9 @@ def _why_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
     texts = store.bundle(call.bundle) or {}
     for rule in call.rules:
         yield _fact("rule", f"{rule.id} at {rule.file}:{rule.line} of {call.bundle[:12]}")
-        yield from (f"  | {visible(line)}" for line in _rule_text(rule, texts.get(rule.file, "")))
+        yield from (f"  | {visible(line)}" for line in rule_text(rule, texts.get(rule.file, "")))
     if not call.rules:
         yield _fact("rule", rules_told(call.rules, call.basis))
-
-
-def _rule_text(rule: RuleRef, text: str) -> list[str]:
-    """The rule's own lines: down to the next line that is indented no deeper than its first."""
-    lines = text.splitlines()[rule.line - 1 :]
-    if not lines:
-        return ["(its text was not recorded)"]
-    depth = len(lines[0]) - len(lines[0].lstrip())
-    taken = [lines[0]]
-    for line in lines[1:]:
-        if line.strip() and len(line) - len(line.lstrip()) <= depth:
-            break
-        taken.append(line)
-    return [line[depth:] for line in taken if line.strip()]
 
 
 def _arguments_told(call: ToolCall) -> str:
@@ -227,9 +287,10 @@ def _led_here(run: Run, call: ToolCall, store: AuditStore) -> Iterator[str]:
             yield from (f"        | {line}" for line in more)
 
 
-def _what_to_do(call: ToolCall) -> Iterator[str]:
+def _what_to_do(group: Sequence[Shown]) -> Iterator[str]:
+    call = group[0].call
     if call.status == "held":
-        named = f"{call.id} --arguments {call.arguments_digest[:DIGEST_SHOWN]}"
+        named = f"{_meant(group)} --arguments {group_digest(group)[:DIGEST_SHOWN]}"
         yield f'decide      agentrt approve {named} --reason "..."'
         yield f'            agentrt reject {named} --reason "..."'
     elif call.status == "in doubt":

@@ -16,9 +16,10 @@ import click
 
 from agentrt.agent import Agent
 from agentrt.approvals import KeyFile
-from agentrt.audit import AuditStore
+from agentrt.audit import AuditStore, RunRow
 from agentrt.claude import Claude, TextDelta, ThinkingDelta
 from agentrt.cli.exits import Exit
+from agentrt.cli.ids import run_to_go_on
 from agentrt.cli.output import at_terminal, json_line, narrate
 from agentrt.cli.project import Project, key_path
 from agentrt.cli.telling import Teller, summary, text_of
@@ -69,6 +70,11 @@ class _Duration(click.ParamType[float]):
 @click.argument("prompt")
 @click.option("--agent", "agent_name", metavar="NAME", help="Which agent, if there are several.")
 @click.option("--user", metavar="NAME", help="On whose behalf it runs.")
+@click.option(
+    "--after",
+    metavar="RUN",
+    help="Go on with the conversation of this run: the same agent, for the same user.",
+)
 @simulated_option
 @click.option(
     "--on-hold",
@@ -86,6 +92,7 @@ def run(
     prompt: str,
     agent_name: str | None,
     user: str | None,
+    after: str | None,
     script: Path | None,
     on_hold: OnHold | None,
     wait_s: float | None,
@@ -102,13 +109,16 @@ def run(
     Example:
       agentrt run "Order 4417 was charged twice" --agent desk
       agentrt run - --simulated script.yaml --on-hold exit < prompt.txt
+      agentrt run --after @last "And order 4418?"
     """
     project = Project.find(folder)
-    agent = project.agent(agent_name)
+    parent = _parent(project, after, script) if after is not None else None
+    agent = project.agent(agent_name or (parent.agent if parent else None))
     text = sys.stdin.read() if prompt == "-" else prompt
+    asked = _Asked(agent, text, user=user, parent=parent.id if parent else None, script=script)
     _warn_without_reviewers(project)
     if detach:
-        _detach(project, agent, text, user=user, script=script)
+        _detach(project, asked)
         return
     plan = _Plan(
         on_hold=on_hold or ("wait" if at_terminal() else "exit"),
@@ -117,13 +127,31 @@ def run(
     )
     narrator = Narrator(as_json=as_json)
     try:
-        ended = asyncio.run(_carry(project, agent, text, user, script, plan, narrator))
+        ended = asyncio.run(_carry(project, asked, plan, narrator))
     except KeyboardInterrupt:
         narrator.let_go(script)
         raise
     narrator.close(ended, script)
     rejected = plan.on_hold == "reject" and bool(plan.turned_down)
     sys.exit(Exit.REJECTED if rejected and ended.status == "finished" else exit_of(ended))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt for an agent, for whom and after which run, and the Claude that answers."""
+
+    agent: Agent
+    prompt: str
+    user: str | None
+    parent: str | None
+    script: Path | None
+
+
+def _parent(project: Project, text: str, script: Path | None) -> RunRow:
+    """The run to follow, as it is listed; the runtime looks whether it can be followed."""
+    with project.open_store() as store:
+        (found,) = store.runs(ids=[run_to_go_on(store, text, script)])
+    return found
 
 
 @dataclass
@@ -136,18 +164,12 @@ class _Plan:
     turned_down: list[str] = field(default_factory=list)
 
 
-async def _carry(
-    project: Project,
-    agent: Agent,
-    prompt: str,
-    user: str | None,
-    script: Path | None,
-    plan: _Plan,
-    narrator: Narrator,
-) -> Run:
-    async with open_runtime(project, script) as runtime:
+async def _carry(project: Project, asked: _Asked, plan: _Plan, narrator: Narrator) -> Run:
+    async with open_runtime(project, asked.script) as runtime:
         waits = plan.on_hold != "exit"
-        items = runtime.stream(agent, prompt, user=user, wait=waits)
+        items = runtime.stream(
+            asked.agent, asked.prompt, user=asked.user, parent=asked.parent, wait=waits
+        )
         narrator.store = runtime.store
         try:
             await _follow(runtime, items, plan, narrator)
@@ -194,6 +216,7 @@ async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[R
             policy=project.policy,
             agents=project.agents.values(),
             tools=project.tools.values(),
+            facts=project.facts,
             claude=claude,
             environment=project.environment,
             service="agentrt run",
@@ -329,13 +352,11 @@ def _warn_without_reviewers(project: Project) -> None:
         )
 
 
-def _detach(
-    project: Project, agent: Agent, prompt: str, *, user: str | None, script: Path | None
-) -> None:
+def _detach(project: Project, asked: _Asked) -> None:
     """Record the run, and start a process of its own that carries it until it waits or is over."""
-    run_id = asyncio.run(_record(project, agent, prompt, user, script))
+    run_id = asyncio.run(_record(project, asked))
     command = [sys.executable, "-m", "agentrt", "-C", str(project.folder), "runs", "resume", run_id]
-    command += ["--simulated", str(script.resolve())] if script else []
+    command += ["--simulated", str(asked.script.resolve())] if asked.script else []
     subprocess.Popen(  # noqa: S603 - this program, without a shell
         command,
         stdin=subprocess.DEVNULL,
@@ -347,9 +368,7 @@ def _detach(
     narrate(f"agentrt runs watch {run_id}")
 
 
-async def _record(
-    project: Project, agent: Agent, prompt: str, user: str | None, script: Path | None
-) -> str:
-    async with open_runtime(project, script) as runtime:
+async def _record(project: Project, asked: _Asked) -> str:
+    async with open_runtime(project, asked.script) as runtime:
         # The block ends at once, so that not a single step is taken here.
-        return await runtime.start(agent, prompt, user=user)
+        return await runtime.start(asked.agent, asked.prompt, user=asked.user, parent=asked.parent)

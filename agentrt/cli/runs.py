@@ -1,9 +1,10 @@
-"""`agentrt runs`: look at runs, follow, resume or cancel them."""
+"""`agentrt runs`: look at runs, follow, resume or cancel them, state facts."""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import click
 
 from agentrt.audit import AuditStore, RunRow
 from agentrt.cli.exits import Exit
-from agentrt.cli.ids import run_id
+from agentrt.cli.ids import run_id, run_to_go_on
 from agentrt.cli.output import Output, narrate, prints_one, prints_rows
 from agentrt.cli.project import Project
 from agentrt.cli.telling import Teller, summary, text_of
@@ -29,12 +30,12 @@ POLL_S = 0.2
 
 STATUSES = ("running", "waiting", "finished", "failed", "cancelled")
 
-FIELDS = tuple(name for name in RunRow.model_fields if name != "head_hash")
+FIELDS = (*(name for name in RunRow.model_fields if name != "head_hash"), "parent")
 
 
 @click.group
 def runs() -> None:
-    """Look at runs, follow, resume or cancel them.
+    """Look at runs, follow, resume or cancel them, or state a fact.
 
     A RUN is its id or the beginning of it, or @last for the newest.
 
@@ -62,16 +63,22 @@ def list_(
     project = Project.find(folder)
     agents = (agent,) if agent else None
     rows: list[RunRow] = []
+    parents: dict[str, str] = {}
     if project.store_path.exists():
         with project.open_store() as store:
             limit = (output.limit or 0) + 1
             rows = store.runs(status=status, agents=agents, user=user, limit=limit)
+            parents = store.parents(row.id for row in rows)
     output.rows(
-        [{**row.model_dump(include=set(FIELDS)), "cost": _cost(row)} for row in rows],
-        columns=("id", "status", "agent", "started_at", "held", "cost", "prompt"),
+        [_row(row, parents.get(row.id)) for row in rows],
+        columns=("id", "status", "agent", "started_at", "held", "cost", "parent", "prompt"),
         fields=FIELDS,
         empty='No runs here yet. `agentrt run "..."` starts one.',
     )
+
+
+def _row(row: RunRow, parent: str | None) -> dict[str, Any]:
+    return {**row.model_dump(include=set(FIELDS)), "cost": _cost(row), "parent": parent}
 
 
 def _cost(row: RunRow) -> str:
@@ -100,6 +107,7 @@ def view(folder: Path, run: str, output: Output) -> None:
 def _data(run: Run, records: list[Record]) -> dict[str, Any]:
     return {
         "id": run.id,
+        "parent": run.parent,
         "status": run.status,
         "agent": run.agent,
         "model": run.model,
@@ -220,6 +228,42 @@ def cancel(folder: Path, run: str, reason: str) -> None:
 
 
 @runs.command
+@click.argument("run")
+@click.argument("name")
+@click.argument("value")
+@click.option("--by", metavar="NAME", help="Who says so; default: the user of this machine.")
+@click.pass_obj
+def state(folder: Path, run: str, name: str, value: str, by: str | None) -> None:
+    """State a fact that a run's policy waits for: the calls that need it are decided again.
+
+    VALUE is JSON; what is no JSON is text. `agentrt policy facts` lists the facts that are
+    stated, `agentrt approvals list --deferred` the calls that wait for one.
+
+    \b
+    Example:
+      agentrt runs state @last run.fraud_score 12 --by risk-desk
+    """
+    from agentrt.loop import state as state_fact
+
+    project = Project.find(folder)
+    policy = project.policy
+    with project.open_store(read_only=False) as store:
+        found = run_id(store, run)
+        stating = state_fact(store, policy, found, name, _value(value), by=by or getpass.getuser())
+        stated = asyncio.run(stating)
+    narrate(f"{found}: {name} is stated")
+    if stated.status == "running":
+        narrate(f"go on, unless a process carries it: agentrt runs resume {found}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@runs.command
 @click.argument("run", required=False)
 @click.option(
     "--simulated",
@@ -245,7 +289,8 @@ def resume(folder: Path, run: str | None, script: Path | None, wait: bool) -> No
 
     project = Project.find(folder)
     with project.open_store() as store:
-        ids = [_named(store, run, script)] if run else _ready(store, simulated=script is not None)
+        simulated = script is not None
+        ids = [run_to_go_on(store, run, script)] if run else _ready(store, simulated=simulated)
     if not ids:
         narrate("No run is ready to go on.")
         return
@@ -253,16 +298,6 @@ def resume(folder: Path, run: str | None, script: Path | None, wait: bool) -> No
     for state in ended:
         narrate(f"{summary(state)}  {state.id}", bold=True)
     sys.exit(max((exit_of(state) for state in ended), default=Exit.OK))
-
-
-def _named(store: AuditStore, text: str, script: Path | None) -> str:
-    found = run_id(store, text)
-    simulated = found.startswith("sim_")
-    if simulated and script is None:
-        raise click.UsageError(f"{found} is a simulated run: go on with --simulated SCRIPT.")
-    if script is not None and not simulated:
-        raise click.UsageError(f"{found} is a real run: go on without --simulated.")
-    return found
 
 
 def _ready(store: AuditStore, *, simulated: bool) -> list[str]:

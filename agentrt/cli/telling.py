@@ -13,6 +13,7 @@ from agentrt.events import (
     AnyEvent,
     Approver,
     BundleLoaded,
+    BundleRefused,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -24,6 +25,7 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    FactStated,
     RuleRef,
     RunCancelled,
     RunFailed,
@@ -32,6 +34,7 @@ from agentrt.events import (
     RunStarted,
 )
 from agentrt.run import Run
+from agentrt.run.why import decided_with
 from agentrt.visible import visible
 
 __all__ = ["DIGEST_SHOWN", "Teller", "asked_of", "rules_told", "summary", "text_of"]
@@ -62,13 +65,21 @@ class Teller:
                     f"> {self._run}  {event.agent}  {event.model}  policy {policy}  "
                     f"{cell(event.environment)}{simulated}"
                 )
+                if event.parent:
+                    parent = visible(event.parent)
+                    yield f"> follows {parent}  agentrt runs view {parent}"
             case RunResumed():
                 yield f"> {self._run} resumed by {cell(event.by)}"
             case RunCancelled():
                 yield f"> {self._run} cancelled by {cell(event.by)}: {cell(event.reason)}"
             case ClaudeFailed():
                 yield f"~ no reply ({event.kind}): {visible(event.message)}"
-            case ClaudeAsked() | ClaudeReplied() | BundleLoaded() | RunFinished() | RunFailed():
+            case FactStated():
+                value = event.value.decode(errors="replace")
+                yield f"> {cell(event.by)} stated {cell(event.name)}: {cell(value)}"
+            case ClaudeAsked() | ClaudeReplied() | RunFinished() | RunFailed():
+                return
+            case BundleLoaded() | BundleRefused():
                 return
             case _:
                 yield from self._of_call(event)
@@ -89,9 +100,9 @@ class Teller:
                 self._decided[event.call] = event
                 yield from _decided(event, self._now)
             case CallApproved():
-                yield f"  = {event.call} approved by {_said(event.by, event.reason)}"
+                yield f"  = {event.call} approved by {_signed(event)}"
             case CallRejected():
-                yield f"  = {event.call} rejected by {_said(event.by, event.reason)}"
+                yield f"  = {event.call} rejected by {_signed(event)}"
             case CallExpired():
                 yield f"  = {event.call} expired: nobody decided in time"
             case CallStarted():
@@ -171,6 +182,12 @@ def _call_told(event: CallDecided) -> str:
 
 def _arguments_told(event: CallDecided) -> str:
     return cell(event.arguments.decode(errors="replace"), width=ARGUMENTS_MAX)
+
+
+def _signed(event: CallApproved | CallRejected) -> str:
+    others = ", ".join(decided_with(event))
+    said = _said(event.by, event.reason)
+    return f"{said}, together with {visible(others)}" if others else said
 
 
 def _said(who: str, reason: str) -> str:

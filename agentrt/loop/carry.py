@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, assert_never
 
-from agentrt.approvals.revisions import is_current, revise
+from sqlalchemy import Connection
+
+from agentrt.approvals.histories import Histories, RunHistory
+from agentrt.approvals.revisions import is_current, revise, same_decision, still_says
 from agentrt.approvals.verdicts import check_approvals
 from agentrt.audit import AuditStore, Draft
 from agentrt.claude import Claude, Failure, Reply, Requests
@@ -23,6 +26,7 @@ from agentrt.events import (
     CallExpired,
     CallFinished,
     CallSettled,
+    CallStarted,
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
@@ -32,7 +36,8 @@ from agentrt.events import (
 )
 from agentrt.loop.calls import call_for, check_doubt, enter, preview, started
 from agentrt.loop.show import Show
-from agentrt.policy import Policy
+from agentrt.policy import Known, Policy
+from agentrt.policy.facts import History
 from agentrt.run import (
     Approval,
     AskClaude,
@@ -44,6 +49,7 @@ from agentrt.run import (
     Run,
     Step,
     ToolCall,
+    evolve,
     fold,
     next_step,
 )
@@ -65,7 +71,8 @@ class Surroundings:
     """What a run is carried with: the same for all runs of an agent."""
 
     store: AuditStore
-    policy: Policy
+    histories: Callable[[], Histories]
+    """The policy that holds now, with what happened so far as it needs to know it."""
     tools: Tools
     claude: Callable[[], Claude]
     """Made when it is first asked, so that runs without a request need no key."""
@@ -88,6 +95,9 @@ class Carry:
         """The revision of each call that was decided here and not read from the store."""
         self._around = around
         self._store = around.store
+        self._histories = around.histories()
+        self._durable: RunHistory | None = None
+        """What happened in the run as far as it is durable, once a decision has asked for it."""
         self.ended = asyncio.Event()
         """Set by whoever sees that the run was ended from outside."""
 
@@ -131,9 +141,9 @@ class Carry:
 
     # --- record ---------------------------------------------------------------------------
 
-    def _add(self, *events: AnyEvent) -> None:
+    def _add(self, *events: AnyEvent, at: int | None = None) -> None:
         """Take the run further; what was added is durable from the next save on."""
-        self._draft = self._draft.plus(events, at=self._store.clock())
+        self._draft = self._draft.plus(events, at=self._store.clock() if at is None else at)
 
     async def _save(self, *, not_after: int | None = None, fenced: bool = True) -> None:
         """Make durable what was added: before a request is sent or a function entered.
@@ -145,8 +155,9 @@ class Carry:
         if not draft.written:
             return
         process = self._store.process if fenced else None
+        check = self._check_of(draft)
         try:
-            await self._store.commit(draft, process=process, not_after=not_after)
+            await self._store.commit(draft, process=process, not_after=not_after, check=check)
         except Conflict:
             await self._save_what_happened(draft, HAPPENED, fenced=fenced)
             raise
@@ -155,8 +166,7 @@ class Carry:
             # is the truth about its call.
             await self._save_what_happened(draft, (CallFinished,), fenced=False)
             raise
-        self._draft = Draft.of(draft.after)
-        self._show(draft.records)
+        self._go_on_from(draft.after, draft.records)
 
     async def _save_what_happened(
         self, draft: Draft, kinds: tuple[type, ...], *, fenced: bool
@@ -171,9 +181,15 @@ class Carry:
     async def _catch_up(self, run: Run) -> None:
         """Go on from `run` with what others have appended since, and nothing undurable."""
         newer = await asyncio.to_thread(self._store.records, run.id, after=run.seq)
-        self._show(newer)
-        self._draft = Draft.of(fold(newer, run=run))
+        self._go_on_from(fold(newer, run=run), newer)
         self._decided_here.clear()
+
+    def _go_on_from(self, run: Run, records: Sequence[Record]) -> None:
+        """The run is durable so far, `records` being the last ones."""
+        self._draft = Draft.of(run)
+        if self._durable is not None:
+            self._durable = self._durable.fold(records)
+        self._show(records)
 
     def _show(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -273,20 +289,93 @@ class Carry:
     # --- decide ---------------------------------------------------------------------------
 
     async def _decide(self, calls: Sequence[ToolCall]) -> None:
-        revised = [(call, self._revise(call)) for call in calls]
-        if any(self._previews(decided) for _, decided in revised):
-            await self._save()  # what Claude replied is paid for, and a preview may take long
-        self._add(*[await self._with_preview(call, decided) for call, decided in revised])
-        self._decided_here |= {decided.call: decided.revision for _, decided in revised}
+        """Decide the calls one after the other: each is judged by those before it too."""
+        for call in calls:
+            at = self._now()
+            decided = await self._revised(call, at)
+            if self._previews(decided):
+                await self._save()  # what Claude replied is paid for, and a preview may take long
+                decided = await self._with_preview(call, decided)
+            self._add(decided, at=at)
+            self._decided_here[decided.call] = decided.revision
 
-    def _revise(self, call: ToolCall) -> CallDecided:
-        return revise(
+    def _now(self) -> int:
+        """The time as the run knows it, which never goes back."""
+        return max(self._store.clock(), self.run.at)
+
+    async def _revised(self, call: ToolCall, at: int) -> CallDecided:
+        history = await self._history()
+        known = await self._known(call, at, history.now)
+        return self._revise(self.run, call, known)
+
+    def _revise(self, run: Run, call: ToolCall, known: Known) -> CallDecided:
+        return revise(run, call, tools=self._around.tools, policy=self._policy, known=known)
+
+    @property
+    def _policy(self) -> Policy:
+        return self._histories.policy
+
+    async def _history(self) -> RunHistory:
+        """What happened in the run so far, as the policy that holds now needs to know it."""
+        if self._histories is not self._around.histories():
+            self._histories, self._durable = self._around.histories(), None
+        if self._durable is None:
+            before = self._draft.before
+            self._durable = await asyncio.to_thread(self._histories.of_run, before)
+        return self._durable.fold(self._draft.records)
+
+    async def _known(self, call: ToolCall, at: int, history: History) -> Known:
+        read = partial(
+            self._histories.known,
             self.run,
             call,
-            tools=self._around.tools,
-            policy=self._around.policy,
-            at=self._store.clock(),
+            at=at,
+            history=history,
+            pending=self._draft.records,
         )
+        return await asyncio.to_thread(read) if self._histories.across_runs else read()
+
+    # --- check ----------------------------------------------------------------------------
+
+    def _check_of(self, draft: Draft) -> Callable[[Connection], None] | None:
+        """What to look at in the transaction of a draft: two calls must not both pass one cap.
+
+        Facts that reach across runs may have changed since a call was decided, so it is decided
+        again with what the store holds then. Another answer is a Conflict.
+        """
+        if not self._histories.across_runs or self._durable is None:
+            return None
+        histories, durable = self._histories, self._durable
+
+        def check(connection: Connection) -> None:
+            run, history = draft.before, durable
+            for index, record in enumerate(draft.records):
+                if isinstance(record.event, CallDecided | CallStarted):
+                    call = _call_in(run, record.event.call)
+                    known = histories.known(
+                        run,
+                        call,
+                        at=record.at,
+                        history=_as_decided(history, record.event),
+                        pending=draft.records[:index],
+                        connection=connection,
+                    )
+                    self._check_still(run, call, record.event, known)
+                run, history = evolve(run, record), history.evolve(record)
+
+        return check
+
+    def _check_still(
+        self, run: Run, call: ToolCall, event: CallDecided | CallStarted, known: Known
+    ) -> None:
+        again = self._revise(run, call, known)
+        stands = (
+            same_decision(again, event)
+            if isinstance(event, CallDecided)
+            else still_says(again, call)
+        )
+        if not stands:
+            raise Conflict(f"What {call.id} was decided by has changed since.")
 
     async def _with_preview(self, call: ToolCall, decided: CallDecided) -> CallDecided:
         if not self._previews(decided):
@@ -320,13 +409,22 @@ class Carry:
             if self._decided_here.get(call.id) == call.revision and not call.approvals:
                 continue
             good = await self._good_approvals(call)
-            current = is_current(
-                self.run, call, tools=self._around.tools, policy=self._around.policy
-            )
-            if not current or len(good) < len(call.approvals):
-                revised = self._revise(replace(call, approvals=tuple(good)))
-                revisions.append(await self._with_preview(call, revised))
+            if await self._is_current(call) and len(good) == len(call.approvals):
+                continue
+            revised = await self._revised(replace(call, approvals=tuple(good)), self._now())
+            revisions.append(await self._with_preview(call, revised))
         return revisions
+
+    async def _is_current(self, call: ToolCall) -> bool:
+        """Whether the decision holds, by what had happened in the run when it was taken.
+
+        What happens in other runs, and the time, are as they are now.
+        """
+        history = await self._history()
+        known = await self._known(call, self._now(), history.decided.get(call.id, history.now))
+        return is_current(
+            self.run, call, tools=self._around.tools, policy=self._policy, known=known
+        )
 
     async def _good_approvals(self, call: ToolCall) -> list[Approval]:
         if not call.approvals:
@@ -336,7 +434,7 @@ class Carry:
         return check_approvals(
             self.run,
             call,
-            reviewers=self._around.policy.reviewers,
+            reviewers=self._policy.reviewers,
             store=self._store.id,
             heads=heads,
             at=self._store.clock(),
@@ -445,6 +543,19 @@ def _deadline(run: Run) -> Fail:
         "gives it as much again.",
         resumable=True,
     )
+
+
+def _call_in(run: Run, id: str) -> ToolCall:
+    call = run.call(id)
+    if call is None:
+        raise Conflict(f"{run.id} has no call {id}.")
+    return call
+
+
+def _as_decided(history: RunHistory, event: CallDecided | CallStarted) -> History:
+    """What had happened in the run when a call was decided, or has until it is."""
+    started = isinstance(event, CallStarted)
+    return history.decided.get(event.call, history.now) if started else history.now
 
 
 def _is_late(call: ToolCall, now: int) -> bool:

@@ -2,17 +2,23 @@
 
 from agentrt.policy.bundle import Policy, find_problems, texts_in
 from agentrt.policy.decide import Decision, Question
+from agentrt.policy.facts import Fact, fact, stated_fact
+from agentrt.policy.known import Known
 from agentrt.policy.problems import PolicyProblem
 from agentrt.policy.public_keys import PublicKey
 from agentrt.policy.reviewers import APPROVAL_NAMESPACE, OWNER, REVIEWERS_FILE, Reviewer, Reviewers
 from agentrt.policy.rules import Approve, Rule, ToolLike
+from agentrt.policy.tools_file import TOOLS_FILE
 
 __all__ = [
     "APPROVAL_NAMESPACE",
     "OWNER",
     "REVIEWERS_FILE",
+    "TOOLS_FILE",
     "Approve",
     "Decision",
+    "Fact",
+    "Known",
     "Policy",
     "PolicyProblem",
     "PublicKey",
@@ -21,6 +27,8 @@ __all__ = [
     "Reviewers",
     "Rule",
     "ToolLike",
+    "fact",
     "find_problems",
+    "stated_fact",
     "texts_in",
 ]

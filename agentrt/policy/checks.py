@@ -27,6 +27,8 @@ _TYPES_SAID = {
     "int_type": "must be a whole number",
     "greater_than_equal": "must be a whole number from 1 to 99",
     "less_than_equal": "must be a whole number from 1 to 99",
+    "dict_type": "must be a mapping of keys and values",
+    "mapping_type": "must be a mapping of keys and values",
     "model_type": "must be a mapping of keys and values",
     "string_pattern_mismatch": "must begin with a letter or digit, with no blanks in it",
 }

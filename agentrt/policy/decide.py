@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from typing import Any, Literal
 
 import rfc8785
 
+from agentrt.errors import ArgumentsInvalid
 from agentrt.events import RuleRef
-from agentrt.policy.rules import DECISIONS, Approve, Rule, ToolLike, Verdict, effect_of
+from agentrt.policy.bound import Bound
+from agentrt.policy.judge import Judgement, judge
+from agentrt.policy.known import Known
+from agentrt.policy.rules import Approve, Rule, ToolLike, Verdict, effect_of
+from agentrt.policy.vocabulary import about_tool
 
-__all__ = ["Decision", "DefaultRead", "Question", "decide", "decide_unknown", "matches"]
+__all__ = [
+    "Decision",
+    "DefaultRead",
+    "Question",
+    "decide",
+    "decide_unknown",
+]
 
 DefaultRead = Literal["allow", "hold"]
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+"""Checks arguments and fills in defaults. Raises ArgumentsInvalid."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,9 @@ class Question:
     tool: ToolLike
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """The completed arguments."""
+    known: Known = field(default_factory=Known)
+    complete: Complete = dict
+    """What arguments that rules have set must go through."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +58,36 @@ class Decision:
     rules: tuple[RuleRef, ...] = ()
     """Every rule that matched, those that decided first."""
     deciding: tuple[RuleRef, ...] = ()
+    considered: tuple[RuleRef, ...] = ()
+    """The rules that cover the tool and did not match."""
+    shadow: tuple[RuleRef, ...] = ()
+    """The rules in `mode: shadow` that would have matched."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Why rules could not be evaluated, by id."""
+    awaiting: tuple[str, ...] = ()
+    """Facts that the decision waits for."""
+    wait_s: int = 0
+    """How long it does before a person is asked."""
     approve: Approve | None = None
     """What lets a held call run, with its severity said; None for other verdicts."""
-
-
-def matches(rule: Rule, question: Question) -> bool:
-    """Whether the rule speaks of this call."""
-    return rule.covers(question.tool)
+    grouped: bool = False
+    """Whether one approval may cover the calls of the turn that are held for the same reason."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments that rules set."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """The completed arguments that the decision is about."""
+    judgement: Judgement = field(default_factory=Judgement, repr=False, compare=False)
 
 
 def decide(
-    question: Question, *, rules: Sequence[Rule], default_read: DefaultRead, bundle: str
+    question: Question, *, bounds: Sequence[Bound], default_read: DefaultRead, bundle: str
 ) -> Decision:
-    """deny > hold > allow > the default, over all rules that match."""
-    matching = [rule for rule in rules if matches(rule, question)]
-    if not matching:
-        return _by_default(question.tool, default_read, bundle)
-    ordered = sorted(matching, key=_strictest_first)
-    verdict = ordered[0].decide
-    deciding = [rule for rule in ordered if rule.decide == verdict]
-    return Decision(
-        verdict=verdict,
-        basis="rules",
-        reason=" ".join(dict.fromkeys(rule.why for rule in deciding)),
-        rules_digest=_digest_of_rules(tuple(deciding)),
-        bundle=bundle,
-        rules=tuple(_ref(rule) for rule in ordered),
-        deciding=tuple(_ref(rule) for rule in deciding),
-        approve=_strictest(deciding, question.tool),
-    )
+    """deny > hold > allow > the default, over all rules that match.
+
+    `bounds` are the rules that cover the question's tool.
+    """
+    judgement, arguments = _judged(question, bounds)
+    return _concluded(judgement, question.tool, arguments, default_read, bundle)
 
 
 def decide_unknown(name: str, *, bundle: str) -> Decision:
@@ -83,7 +101,101 @@ def decide_unknown(name: str, *, bundle: str) -> Decision:
     )
 
 
-def _by_default(tool: ToolLike, default_read: DefaultRead, bundle: str) -> Decision:
+# --- judge ------------------------------------------------------------------------------
+
+
+def _judged(question: Question, bounds: Sequence[Bound]) -> tuple[Judgement, Mapping[str, Any]]:
+    """The judgement, and the arguments as the rules set them."""
+    tool = about_tool(question.tool)
+    first = judge(bounds, question.known, question.arguments, tool)
+    if not first.settings:
+        return first, question.arguments
+    try:
+        changed = question.complete({**question.arguments, **first.settings})
+    except ArgumentsInvalid as error:
+        return first.stuck_with(f"what it sets does not fit: {error}"), question.arguments
+    second = judge(bounds, question.known, changed, tool)
+    if any(changed.get(name) != value for name, value in second.settings.items()):
+        reason = "what it sets makes rules set something else again"
+        return first.then(second).stuck_with(reason), question.arguments
+    return first.then(second), changed
+
+
+# --- conclude ---------------------------------------------------------------------------
+
+
+def _concluded(
+    judgement: Judgement,
+    tool: ToolLike,
+    arguments: Mapping[str, Any],
+    default_read: DefaultRead,
+    bundle: str,
+) -> Decision:
+    deciding, verdict = _deciding(judgement)
+    if verdict is None:
+        return _by_default(judgement, tool, arguments, default_read, bundle)
+    rules = [bound.rule for bound in deciding]
+    awaiting = _awaited(judgement) if verdict == "hold" else ()
+    return Decision(
+        verdict=verdict,
+        basis="rules",
+        reason=_reason(deciding, judgement, awaiting),
+        rules_digest=_digest_of_rules(tuple(rules)),
+        bundle=bundle,
+        rules=_refs([*deciding, *_sorted(judgement.matched)]),
+        deciding=_refs(deciding),
+        considered=_refs(judgement.considered),
+        shadow=_refs(judgement.shadow),
+        failed=judgement.failed,
+        awaiting=awaiting,
+        wait_s=min((one.rule.defer_s for one in judgement.awaiting.values()), default=0),
+        approve=_strictest(rules, tool) if verdict == "hold" else None,
+        grouped=any(rule.group == "run" for rule in rules),
+        settings=judgement.settings,
+        arguments=arguments,
+        judgement=judgement,
+    )
+
+
+def _deciding(judgement: Judgement) -> tuple[list[Bound], Verdict | None]:
+    """The rules that decide, in one order, and what they decide."""
+    matched = judgement.matched
+    if denying := [one for one in matched if one.rule.decide == "deny"]:
+        return _sorted(denying), "deny"
+    holding = [one for one in matched if one.rule.decide == "hold"]
+    if holding or judgement.stuck or judgement.awaiting:
+        asked = {one.rule.id: one for one in (*holding, *judgement.stuck)}
+        asked |= {one.rule.id: one for one in judgement.awaiting.values()}
+        return _sorted(asked.values()), "hold"
+    return (_sorted(matched), "allow") if matched else ([], None)
+
+
+def _sorted(bounds: Iterable[Bound]) -> list[Bound]:
+    return sorted(bounds, key=lambda bound: bound.rank)
+
+
+def _awaited(judgement: Judgement) -> tuple[str, ...]:
+    return tuple(sorted(judgement.awaiting))
+
+
+def _reason(deciding: Sequence[Bound], judgement: Judgement, awaiting: Sequence[str]) -> str:
+    said = list(dict.fromkeys(bound.rule.why for bound in deciding))
+    said += [
+        f"({bound.rule.id} could not be evaluated: {judgement.failed[bound.rule.id]}.)"
+        for bound in deciding
+        if bound.rule.id in judgement.failed
+    ]
+    said += [f"(It waits for {', '.join(awaiting)}.)"] if awaiting else []
+    return " ".join(said)
+
+
+def _by_default(
+    judgement: Judgement,
+    tool: ToolLike,
+    arguments: Mapping[str, Any],
+    default_read: DefaultRead,
+    bundle: str,
+) -> Decision:
     effect = effect_of(tool)
     verdict: DefaultRead = default_read if effect == "read" else "hold"
     approve = Approve().for_effect(effect) if verdict == "hold" else None
@@ -93,7 +205,12 @@ def _by_default(tool: ToolLike, default_read: DefaultRead, bundle: str) -> Decis
         reason=_default_reason(tool.name, effect, verdict),
         rules_digest=_digest_of_default(effect, verdict, approve),
         bundle=bundle,
+        considered=_refs(judgement.considered),
+        shadow=_refs(judgement.shadow),
+        failed=judgement.failed,
         approve=approve,
+        arguments=arguments,
+        judgement=judgement,
     )
 
 
@@ -105,17 +222,14 @@ def _default_reason(name: str, effect: str, verdict: DefaultRead) -> str:
     return f"No rule speaks of {name}, and what does more than read waits for a person."
 
 
-def _strictest_first(rule: Rule) -> tuple[int, str]:
-    return DECISIONS.index(rule.decide), rule.id
+def _strictest(rules: Sequence[Rule], tool: ToolLike) -> Approve:
+    """What satisfies all of them; a rule that is no hold and made one asks for the default."""
+    asked = [(rule.approve or Approve()).for_effect(effect_of(tool)) for rule in rules]
+    return reduce(Approve.stricter, asked)
 
 
-def _strictest(deciding: Sequence[Rule], tool: ToolLike) -> Approve | None:
-    asked = [rule.approve.for_effect(effect_of(tool)) for rule in deciding if rule.approve]
-    return reduce(Approve.stricter, asked) if asked else None
-
-
-def _ref(rule: Rule) -> RuleRef:
-    return RuleRef(id=rule.id, file=rule.file, line=rule.line)
+def _refs(bounds: Sequence[Bound]) -> tuple[RuleRef, ...]:
+    return tuple({bound.rule.id: bound.ref for bound in bounds}.values())
 
 
 # The same few rules decide most calls, and their digest is the dearest part of deciding.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 from agentrt.errors import PolicyError
 
@@ -21,9 +22,12 @@ class PolicyProblem:
     message: str
     text: str = ""
     """The line of the file the mistake is in."""
+    level: Literal["error", "warning"] = "error"
+    """With an error nothing runs."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        kind = "" if self.level == "error" else "warning: "
+        return f"{self.file}:{self.line}:{self.column}: {kind}{self.message}"
 
     def shown(self) -> str:
         """The problem with its line and a mark below the place."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from datetime import date
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Protocol
 
@@ -16,20 +17,27 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
+
+from agentrt.policy.problems import suggestion
 
 __all__ = [
     "DECISIONS",
     "EFFECTS",
     "SEVERITIES",
+    "STANDARD_LABELS",
     "Approve",
     "Effect",
+    "Limit",
     "Rule",
     "Severity",
     "ToolLike",
     "Verdict",
+    "effect_named",
     "effect_of",
     "is_name",
+    "nothing_selected",
     "selects",
 ]
 
@@ -49,8 +57,25 @@ _SEVERITY_OF_EFFECT: Mapping[Effect, Severity] = {
     "irreversible": "high",
 }
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])\Z")
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _EXPIRES_MAX_S = 365 * 86400
+_DEFER_S = 5 * 60
+
+
+_GOES_WITH: Mapping[str, tuple[Verdict, ...]] = {
+    "limit": ("deny", "hold"),
+    "set": ("hold", "allow"),
+    "group": ("hold",),
+}
+
+
+STANDARD_LABELS = ("egress", "moves_money", "reads_private", "reads_untrusted")
+"""The labels that every policy can speak of, whether a tool has them or not."""
+
+_STANDARD = {("effect", effect) for effect in EFFECTS} | {
+    ("label", label) for label in STANDARD_LABELS
+}
 
 
 class ToolLike(Protocol):
@@ -67,6 +92,10 @@ class ToolLike(Protocol):
     @property
     def labels(self) -> Collection[str]:
         """What else a rule can speak of."""
+
+    @property
+    def input_schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of its arguments, which conditions are typed against."""
 
 
 def _duration_s(value: Any) -> Any:
@@ -86,6 +115,19 @@ def _day(value: Any) -> Any:
     raise ValueError("must be a day such as 2027-06-30")
 
 
+def _amount(value: Any) -> Any:
+    if type(value) is int or (isinstance(value, str) and _DECIMAL.fullmatch(value)):
+        return Decimal(value)
+    raise ValueError("must be a number such as 100 or 49.90")
+
+
+def _setting(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    raise ValueError('must be an expression, such as "args.limit", or a plain value')
+
+
+Setting = Annotated[str | bool | int | None, BeforeValidator(_setting)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -147,14 +189,52 @@ def _rank(severity: Severity | None) -> int:
     return len(SEVERITIES) if severity is None else SEVERITIES.index(severity)
 
 
+class Limit(_Value):
+    """How many calls, or how much in sum, before the rule matches.
+
+    Counted are the calls that the rule covers and whose arguments meet its condition, allowed
+    or held and not refused since; the call at hand is one of them.
+    """
+
+    calls: int | None = Field(default=None, ge=0)
+    sum: Text | None = None
+    """An expression on the arguments."""
+    most: Annotated[Decimal, BeforeValidator(_amount)] | None = None
+    """The largest sum that is within the limit."""
+    per: tuple[Literal["user", "run", "tool"], ...] = ("user",)
+    """What is counted apart; nothing: all calls under the rule together."""
+    within_s: Annotated[int, BeforeValidator(_duration_s)] | None = Field(
+        default=None, alias="within"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Limit:
+        if (self.calls is None) == (self.sum is None) or (self.sum is None) != (self.most is None):
+            raise ValueError("a limit is {calls: N} or {sum: args.x, most: N}")
+        return self
+
+    @property
+    def cap(self) -> Decimal:
+        """What a total must not exceed."""
+        return Decimal(self.calls) if self.calls is not None else self.most or Decimal(0)
+
+
 class Rule(_Value):
     """One entry of a bundle. `file` and `line` say where its text begins."""
 
     id: Identifier
     decide: Verdict
     tools: tuple[Text, ...] = Field(min_length=1)
-    when: str | None = None
-    """A condition on the arguments; no file may have one yet."""
+    when: Text | None = None
+    """A condition in the language of `agentrt.policy.cel`; None is always met."""
+    limit: Limit | None = None
+    set: Mapping[Identifier, Setting] = Field(default_factory=dict)
+    """Arguments that the call goes on with: expressions as text, or plain values."""
+    mode: Literal["enforce", "shadow"] = "enforce"
+    group: Literal["run"] | None = None
+    """`run`: one approval may cover the calls of a turn that this rule holds."""
+    defer_s: Annotated[int, BeforeValidator(_duration_s)] = Field(default=_DEFER_S, alias="defer")
+    """How long a call waits for a fact that is not known yet, before a person is asked."""
     why: Text
     approve: Approve | None = Field(
         default_factory=lambda data: Approve() if data.get("decide") == "hold" else None
@@ -163,6 +243,14 @@ class Rule(_Value):
     review_by: Annotated[date, BeforeValidator(_day)] | None = None
     file: str = ""
     line: int = 0
+
+    @field_validator("limit", "set", "group")
+    @classmethod
+    def _where_it_belongs(cls, value: Any, info: ValidationInfo) -> Any:
+        name, decide = str(info.field_name), info.data.get("decide")
+        if value and decide is not None and decide not in _GOES_WITH[name]:
+            raise ValueError(f"{name!r} goes with 'decide: {' or '.join(_GOES_WITH[name])}'")
+        return value
 
     @field_validator("approve")
     @classmethod
@@ -186,15 +274,42 @@ class Rule(_Value):
         data = self.model_dump(mode="json", exclude={"file", "line", "owner", "review_by"})
         return {**data, "tools": sorted(set(self.tools))}
 
+    def __hash__(self) -> int:
+        return hash((self.id, self.file, self.line))
+
 
 def effect_of(tool: ToolLike) -> Effect:
     """The effect a policy goes by: a word nobody knows counts as irreversible."""
-    return next((effect for effect in EFFECTS if effect == tool.effect), "irreversible")
+    return effect_named(tool.effect)
+
+
+def effect_named(word: str) -> Effect:
+    """The effect of this name; a word nobody knows counts as irreversible."""
+    return next((effect for effect in EFFECTS if effect == word), "irreversible")
 
 
 def is_name(selector: str) -> bool:
     """Whether an entry of `tools:` is the exact name of one tool."""
     return not set(selector) & set("*?[:")
+
+
+def nothing_selected(selector: str, tools: Collection[ToolLike]) -> str | None:
+    """What is wrong with an entry of `tools:` that means none of these, if anything is.
+
+    An effect or a standard label that no tool has may be written all the same: a policy can be
+    stricter than its project needs today.
+    """
+    kind, colon, value = selector.rpartition(":")
+    if (kind, value) in _STANDARD:
+        return None
+    if colon and kind not in ("effect", "label"):
+        return f"unknown kind {kind!r}: write effect:{value} or label:{value}"
+    if kind == "effect" and value not in EFFECTS:
+        return f"unknown effect {value!r}{suggestion(value, EFFECTS)}"
+    if is_name(selector):
+        return f"unknown tool {selector!r}{suggestion(selector, [tool.name for tool in tools])}"
+    labels = {f"label:{label}" for tool in tools for label in tool.labels}
+    return f"{selector!r} matches no tool{suggestion(selector, labels)}"
 
 
 def selects(selector: str, tool: ToolLike) -> bool:

@@ -8,19 +8,34 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from agentrt.policy.bound import Mistake, expressions, parsed
+from agentrt.policy.cel import Malformed
 from agentrt.policy.checks import known_keys, validated
 from agentrt.policy.decide import DefaultRead
-from agentrt.policy.problems import PolicyProblem, suggestion
-from agentrt.policy.rules import EFFECTS, Rule, ToolLike, effect_of, is_name, selects
+from agentrt.policy.problems import PolicyProblem
+from agentrt.policy.rules import Rule, ToolLike, effect_of, is_name, nothing_selected, selects
 from agentrt.policy.yaml_source import Data, Path, Source
 
 __all__ = ["Entry", "RulesFile", "read_rules_file"]
 
-_RULE_KEYS = ("id", "decide", "tools", "why", "approve", "owner", "review_by")
-_RULE_KEYS_LATER = ("when", "set", "limit", "mode", "group")
+_RULE_KEYS = (
+    "id",
+    "decide",
+    "tools",
+    "when",
+    "limit",
+    "set",
+    "why",
+    "approve",
+    "mode",
+    "group",
+    "defer",
+    "owner",
+    "review_by",
+)
 _APPROVE_KEYS = ("roles", "quorum", "expires", "severity", "four_eyes", "reason")
 _APPROVE_KEYS_LATER = ("release",)
-_KINDS = ("effect", "label")
+_LIMIT_KEYS = ("calls", "sum", "most", "per", "within")
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,12 @@ class Entry:
     source: Source
     path: Path
     data: Mapping[str, Data]
+
+    def problem(self, mistake: Mistake) -> PolicyProblem:
+        """The problem of a mistake in one of its expressions, at its place."""
+        path = (*self.path, *mistake.path)
+        place = self.source.place_in(path, mistake.start)
+        return self.source.at(place, mistake.message)
 
 
 @dataclass(frozen=True)
@@ -48,18 +69,23 @@ class _Default(BaseModel):
     read: DefaultRead
 
 
-def read_rules_file(source: Source, *, name: str, tools: Sequence[ToolLike] | None) -> RulesFile:
-    """The rules of a file called `name` in its bundle; tools None checks no tool names."""
+def read_rules_file(
+    source: Source, *, name: str, tools: Sequence[ToolLike] | None, known: bool = False
+) -> RulesFile:
+    """The rules of a file called `name` in its bundle; tools None checks no tool names.
+
+    `known` says that names and expressions were checked before.
+    """
     if not isinstance(source.data, dict):
         problems = source.problems or (source.at_value((), _NOT_A_RULES_FILE),)
         return RulesFile(source, None, (), (), problems)
     data, problems_found = known_keys(source, (), source.data, known=("default", "rules"))
     entries, problems_of_list = _entries(source, data.get("rules", ()))
     default_read, problems_of_default = _default(source, data)
-    read = [_rule(entry, name) for entry in entries]
+    read = [_rule(entry, name, known=known) for entry in entries]
     problems_found += [*problems_of_list, *problems_of_default]
     problems_found += [problem for _, problems in read for problem in problems]
-    if tools is not None:
+    if tools is not None and not known:
         problems_found += [problem for entry in entries for problem in _of_tools(entry, tools)]
     rules = tuple(rule for rule, _ in read if rule is not None)
     return RulesFile(source, default_read, tuple(entries), rules, tuple(problems_found))
@@ -96,22 +122,39 @@ def _default(
     return (default.read if default else None), problems
 
 
-def _rule(entry: Entry, name: str) -> tuple[Rule | None, list[PolicyProblem]]:
+def _rule(entry: Entry, name: str, *, known: bool) -> tuple[Rule | None, list[PolicyProblem]]:
     source, path = entry.source, entry.path
     data: dict[str, Any]
-    data, problems = known_keys(source, path, entry.data, known=_RULE_KEYS, later=_RULE_KEYS_LATER)
-    if isinstance(approve := data.get("approve"), dict):
-        data["approve"], more = known_keys(
-            source,
-            (*path, "approve"),
-            approve,
-            known=_APPROVE_KEYS,
-            later=_APPROVE_KEYS_LATER,
-        )
-        problems += more
+    data, problems = known_keys(source, path, entry.data, known=_RULE_KEYS)
+    problems += _known_within(entry, data, "approve", _APPROVE_KEYS, later=_APPROVE_KEYS_LATER)
+    problems += _known_within(entry, data, "limit", _LIMIT_KEYS)
     place = {"file": name, "line": source.line_of(path)}
     rule, more = validated(Rule, data | place, source, path)
-    return rule, problems + more
+    problems += more
+    if rule is not None and not known:
+        problems += _malformed(entry, rule)
+    return rule, problems
+
+
+def _known_within(
+    entry: Entry, data: dict[str, Any], key: str, known: Sequence[str], later: Sequence[str] = ()
+) -> list[PolicyProblem]:
+    """Leave the known keys of a mapping within the rule, and tell of the others."""
+    if not isinstance(data.get(key), dict):
+        return []
+    data[key], problems = known_keys(
+        entry.source, (*entry.path, key), data[key], known=known, later=later
+    )
+    return problems
+
+
+def _malformed(entry: Entry, rule: Rule) -> Iterator[PolicyProblem]:
+    """Expressions that are no expressions, whatever tools there are."""
+    for path, text in expressions(rule):
+        try:
+            parsed(text)
+        except Malformed as error:
+            yield entry.problem(Mistake(path, error.message, error.start, error.end))
 
 
 def _of_tools(entry: Entry, tools: Sequence[ToolLike]) -> Iterator[PolicyProblem]:
@@ -128,22 +171,10 @@ def _selector_problem(
 ) -> str | None:
     selected = [tool for tool in tools if selects(selector, tool)]
     if not selected:
-        return _nothing_selected(selector, tools)
+        return nothing_selected(selector, tools)
     if data.get("decide") == "allow" and not is_name(selector):
         return _too_wide(selector, data, selected)
     return None
-
-
-def _nothing_selected(selector: str, tools: Sequence[ToolLike]) -> str:
-    kind, colon, value = selector.rpartition(":")
-    if colon and kind not in _KINDS:
-        return f"unknown kind {kind!r}: write effect:{value} or label:{value}"
-    if kind == "effect" and value not in EFFECTS:
-        return f"unknown effect {value!r}{suggestion(value, EFFECTS)}"
-    if is_name(selector):
-        return f"unknown tool {selector!r}{suggestion(selector, [tool.name for tool in tools])}"
-    labels = {f"label:{label}" for tool in tools for label in tool.labels}
-    return f"{selector!r} matches no tool{suggestion(selector, labels)}"
 
 
 def _too_wide(selector: str, data: Mapping[str, Data], selected: Sequence[ToolLike]) -> str | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import repeat
 from typing import Protocol
 
 import yaml
 
 from agentrt.policy.problems import PolicyProblem
+from agentrt.policy.yaml_places import LINE_BREAK, origins
 
 __all__ = ["Data", "Path", "Place", "Source", "read_source"]
 
@@ -23,17 +26,21 @@ Path = tuple[str | int, ...]
 
 Data = dict[str, "Data"] | tuple["Data", ...] | str | int | bool | None
 
+# libyaml, where PyYAML was built with it: reading takes a small part of the time.
+_LOADER: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
 _DEPTH_MAX = 12
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-# The line breaks of YAML 1.1, which PyYAML counts by.
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+# All but what YAML 1.1 calls printable: of these, the two parsers tell in different ways.
+_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Place = tuple[int, int]
 """Line and column, from 1."""
 
 
 class _Mark(Protocol):
+    index: int
     line: int
     column: int
 
@@ -43,17 +50,21 @@ class Source:
     """The data of one file, the places of its keys and values, and what could not be read."""
 
     file: str
-    lines: tuple[str, ...]
+    text: str
     data: Data = None
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
+    scalars: dict[Path, yaml.ScalarEvent] = field(default_factory=dict, repr=False)
     problems: tuple[PolicyProblem, ...] = ()
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text by lines, as YAML counts them."""
+        return LINE_BREAK.split(self.text)
 
     def at_value(self, path: Path, message: str) -> PolicyProblem:
         """A problem with the value at `path`, or with the nearest one around it that exists."""
-        while path and path not in self.values:
-            path = path[:-1]
-        return self.at(self.values.get(path, (1, 1)), message)
+        return self.at(self._place_of(path), message)
 
     def at_key(self, path: Path, message: str) -> PolicyProblem:
         """A problem with the key that ends `path`."""
@@ -64,109 +75,180 @@ class Source:
         """The line on which the value at `path` begins."""
         return self.values[path][0]
 
+    def place_in(self, path: Path, offset: int) -> Place:
+        """Where character `offset` of the text at `path` stands; its length is just behind it.
+
+        Where that cannot be said, the place of the value, or of the nearest one around it.
+        """
+        scalar = self.scalars.get(path)
+        if scalar is None:
+            return self._place_of(path)
+        start, end = _index(scalar.start_mark), _index(scalar.end_mark)
+        found = origins(self.text[start:end], scalar.style or "", scalar.value)
+        if not found or not 0 <= offset <= len(found):
+            return self._place_of(path)
+        return self._place_at(start + [*found, found[-1] + 1][offset])
+
     def at(self, place: Place, message: str) -> PolicyProblem:
         """A problem at a place."""
         line, column = place
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return PolicyProblem(self.file, line, column, message, text)
+        return PolicyProblem(self.file, line, column, message, self._line(line))
+
+    def _line(self, number: int) -> str:
+        return self.lines[number - 1] if number <= len(self.lines) else ""
+
+    def _place_of(self, path: Path) -> Place:
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path, (1, 1))
+
+    def _place_at(self, index: int) -> Place:
+        before = LINE_BREAK.split(self.text[:index])
+        return len(before), len(before[-1]) + 1
+
+    def _unreadable(self, found: re.Match[str]) -> PolicyProblem:
+        message = f"the character U+{ord(found[0]):04X} is not accepted"
+        return self.at(self._place_at(found.start()), message)
+
+    def _syntax(self, error: yaml.MarkedYAMLError) -> PolicyProblem:
+        place = _place(error.problem_mark or error.context_mark)
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        # What the end of the file came too early for is shown where the text ends.
+        return self.at(min(place, self._place_at(len(self.text.rstrip()))), f"not YAML: {said}")
 
 
 def read_source(file: str, text: str) -> Source:
     """The file as data; what is not plain YAML is in `problems`, and then there is no data."""
-    source = Source(file, tuple(_LINE_BREAK.split(text)))
-    try:
-        problems = tuple(_not_plain(source, text))
-        root = None if problems else yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.reader.ReaderError as error:
-        problems, root = (_unreadable(source, text, error),), None
-    except yaml.MarkedYAMLError as error:
-        problems, root = (_syntax(source, error),), None
-    return _walked(source, root, problems)
-
-
-def _walked(source: Source, root: yaml.Node | None, problems: tuple[PolicyProblem, ...]) -> Source:
+    source = Source(file, text.removeprefix("\ufeff"))
+    if unreadable := _UNREADABLE.search(source.text):
+        return replace(source, problems=(source._unreadable(unreadable),))
     walk = _Walk(source)
-    data = walk.data_of(root, ()) if root is not None else None
-    found = (*problems, *walk.problems)
-    return Source(source.file, source.lines, None if found else data, walk.values, walk.keys, found)
+    data: Data = None
+    try:
+        data = walk.document()
+    except yaml.MarkedYAMLError as error:
+        walk.problems.append(source._syntax(error))
+    return replace(
+        source,
+        data=None if walk.problems else data,
+        values=walk.values,
+        keys=walk.keys,
+        scalars=walk.scalars,
+        problems=tuple(walk.problems),
+    )
 
 
-def _not_plain(source: Source, text: str) -> Iterator[PolicyProblem]:
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        place = _place(event.start_mark)
-        if depth > _DEPTH_MAX:
-            yield source.at(place, "nested too deeply")
-            return
-        if getattr(event, "anchor", None) is not None:
-            yield source.at(place, "anchors and aliases are not accepted: write it out")
-        if getattr(event, "tag", None) is not None:
-            yield source.at(place, "tags are not accepted: write plain YAML")
+def _index(mark: _Mark | None) -> int:
+    return mark.index if mark else 0
 
 
 def _place(mark: _Mark | None) -> Place:
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
-def _syntax(source: Source, error: yaml.MarkedYAMLError) -> PolicyProblem:
-    mark = error.problem_mark or error.context_mark
-    said = ", ".join(part for part in (error.context, error.problem) if part)
-    return source.at(_place(mark), f"not YAML: {said}")
-
-
-def _unreadable(source: Source, text: str, error: yaml.reader.ReaderError) -> PolicyProblem:
-    before = _LINE_BREAK.split(text[: error.position])
-    place = (len(before), len(before[-1]) + 1)
-    return source.at(place, f"the character U+{error.character:04X} is not accepted")
-
-
 class _Walk:
-    """Goes through the nodes once; keeps places and problems on the way."""
+    """Goes through what the parser tells once; keeps places and problems on the way."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.values: dict[Path, Place] = {}
         self.keys: dict[Path, Place] = {}
+        self.scalars: dict[Path, yaml.ScalarEvent] = {}
         self.problems: list[PolicyProblem] = []
+        self._events = self._bounded(yaml.parse(source.text, Loader=_LOADER))
 
-    def data_of(self, node: yaml.Node, path: Path) -> Data:
-        self.values[path] = _place(node.start_mark)
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, path)
-            case yaml.SequenceNode():
-                return tuple(self.data_of(item, (*path, i)) for i, item in enumerate(node.value))
-            case yaml.ScalarNode():
-                return _scalar(node)
-            case _:
-                raise TypeError(f"PyYAML has no other nodes than these: {node}")
+    def document(self) -> Data:
+        """The data of the one document; None where there is none. Raises MarkedYAMLError."""
+        documents: list[Data] = []
+        while not isinstance(event := next(self._events), _ENDS):
+            if isinstance(event, yaml.DocumentStartEvent):
+                if documents:
+                    self._tell(event, "not YAML: a file is one document, and here begins another")
+                documents.append(self._value(next(self._events), ()))
+        return documents[0] if documents else None
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> Data:
+    def _bounded(self, events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+        """The events up to the first that is nested too deeply; then all that is open ends."""
+        depth = 0
+        for event in events:
+            depth += _opens(event)
+            if depth > _DEPTH_MAX:
+                self._tell(event, "nested too deeply")
+                break
+            yield event
+        yield from repeat(yaml.CollectionEndEvent())
+
+    def _value(self, event: yaml.Event, path: Path) -> Data:
+        self.values[path] = _place(event.start_mark)
+        self._refuse_marks(event)
+        match event:
+            case yaml.ScalarEvent():
+                self.scalars[path] = event
+                return _scalar(event)
+            case yaml.MappingStartEvent():
+                return self._mapping(path)
+            case yaml.SequenceStartEvent():
+                return self._sequence(path)
+            case _:  # an alias, which was refused
+                return None
+
+    def _mapping(self, path: Path) -> Data:
         data: dict[str, Data] = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node, data)
-            if key is not None:
-                self.keys[*path, key] = _place(key_node.start_mark)
-                data[key] = self.data_of(value_node, (*path, key))
+        while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
+            key = self._key(event, data)
+            value = next(self._events)
+            if key is None:
+                self._pass_over(value)
+            else:
+                self.keys[*path, key] = _place(event.start_mark)
+                data[key] = self._value(value, (*path, key))
         return data
 
-    def _key(self, node: yaml.Node, seen: dict[str, Data]) -> str | None:
-        key = str(node.value) if isinstance(node, yaml.ScalarNode) else None
-        if key is None:
-            self._tell(node, "a key must be a word")
-        elif key in seen:
-            self._tell(node, f"the key {key!r} is here twice")
+    def _sequence(self, path: Path) -> Data:
+        items: list[Data] = []
+        while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
+            items.append(self._value(event, (*path, len(items))))
+        return tuple(items)
+
+    def _key(self, event: yaml.Event, seen: dict[str, Data]) -> str | None:
+        self._refuse_marks(event)
+        if not isinstance(event, yaml.ScalarEvent):
+            self._tell(event, "a key must be a word")
+            self._pass_over(event)
+            return None
+        key = str(event.value)
+        if key in seen:
+            self._tell(event, f"the key {key!r} is here twice")
         return key
 
-    def _tell(self, node: yaml.Node, message: str) -> None:
-        self.problems.append(self.source.at(_place(node.start_mark), message))
+    def _pass_over(self, event: yaml.Event) -> None:
+        depth = _opens(event)
+        while depth > 0:
+            depth += _opens(next(self._events))
+
+    def _refuse_marks(self, event: yaml.Event) -> None:
+        if getattr(event, "anchor", None) is not None:
+            self._tell(event, "anchors and aliases are not accepted: write it out")
+        if getattr(event, "tag", None) is not None:
+            self._tell(event, "tags are not accepted: write plain YAML")
+
+    def _tell(self, event: yaml.Event, message: str) -> None:
+        self.problems.append(self.source.at(_place(event.start_mark), message))
 
 
-def _scalar(node: yaml.ScalarNode) -> Data:
-    text = str(node.value)
-    if node.style is not None:  # quoted or a block: text, whatever it looks like
+_ENDS = (yaml.StreamEndEvent, yaml.CollectionEndEvent)
+
+
+def _opens(event: yaml.Event) -> int:
+    """How many levels deeper it goes from here on."""
+    if isinstance(event, yaml.CollectionStartEvent):
+        return 1
+    return -1 if isinstance(event, yaml.CollectionEndEvent) else 0
+
+
+def _scalar(event: yaml.ScalarEvent) -> Data:
+    text = str(event.value)
+    if event.style:  # quoted or a block: text, whatever it looks like
         return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]

@@ -1,15 +1,12 @@
 """Finds tools: in a project's `tools/` folder and in installed packages."""
 
-import hashlib
-import importlib
-import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from agentrt.errors import AgentrtError, ProjectError
+from agentrt.tools.loading import load, private_package, said
 from agentrt.tools.tool import Tool
 from agentrt.tools.toolset import Tools
 
@@ -36,48 +33,10 @@ def _in_folder(folder: Path) -> Iterator[Tool]:
     folder = folder.resolve()
     if not folder.is_dir():
         raise ProjectError(f"There is no folder {folder}. Make it, or name the one with tools.")
-    package = _private_package(folder)
+    package = private_package(folder)
     for file in sorted(folder.glob("*.py")):
         if not file.name.startswith("_"):
-            yield from _offered_by(_load(file, package), str(file))
-
-
-def _private_package(folder: Path) -> str:
-    """A package over the folder under a name nobody else has.
-
-    `sys.path` stays as it is, so a file `email.py` here shadows nothing.
-    """
-    name = f"_agentrt_tools_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-    for loaded in [known for known in sys.modules if known.partition(".")[0] == name]:
-        del sys.modules[loaded]
-    package = ModuleType(name, "The tools of one project.")
-    package.__path__ = [str(folder)]
-    sys.modules[name] = package
-    importlib.invalidate_caches()
-    return name
-
-
-def _load(file: Path, package: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"{package}.{file.stem}")
-    except AgentrtError:
-        raise
-    except (Exception, SystemExit) as error:
-        place = _place(error, file)
-        raise ProjectError(f"{place} cannot be imported: {_said(error)}") from error
-
-
-def _place(error: BaseException, file: Path) -> str:
-    """`file:line` where the import went wrong: the last line of this folder on the way."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f for f in frames if Path(f.filename).parent == file.parent]
-    return f"{lines[-1].filename}:{lines[-1].lineno}" if lines else f"{file}:1"
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+            yield from _offered_by(load(file, package), str(file))
 
 
 def _in_packages() -> Iterator[Tool]:
@@ -92,7 +51,7 @@ def _of_entry_point(point: EntryPoint) -> Iterable[Tool]:
     except AgentrtError:
         raise
     except (Exception, SystemExit) as error:
-        raise ProjectError(f"{place} cannot be loaded: {_said(error)}") from error
+        raise ProjectError(f"{place} cannot be loaded: {said(error)}") from error
     match value:
         case ModuleType():
             return _offered_by(value, place)

@@ -45,6 +45,10 @@ NAME_PATTERN = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 RESERVED_NAMES = frozenset({"code_execution", "web_fetch", "web_search"})
 """Names of tools that run on Anthropic's servers: a call by one of these is not ours."""
 
+UNTRUSTED = "reads_untrusted"
+"""The label of tools whose results hold what outsiders wrote."""
+
+_FIELD_PATTERN = re.compile(r"\*|[^\s.\[\]!*]+(\[\])?(\.[^\s.\[\]!*]+(\[\])?)*|\[\](\..+)?")
 _LABEL_PATTERN = re.compile(r"[a-zA-Z0-9_-]+")
 _DURATION_PATTERN = re.compile(r"([1-9][0-9]*)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -74,6 +78,8 @@ class Tool(Generic[P, R]):
     preview: Callable[..., Any] | None
     """What would happen, for a reviewer to see; changes nothing."""
     keep: Mapping[str, Keep]
+    untrusted: frozenset[str]
+    """The fields of the result that outsiders write: `*` is all, `!id` says all but this."""
     result_max_bytes: int
     settings: Mapping[str, JsonValue]
     """What the function was bound to when it was made: part of the digest."""
@@ -181,6 +187,8 @@ def tool(
     check: Callable[..., Any] | None = ...,
     preview: Callable[..., Any] | None = ...,
     keep: Mapping[str, Keep] | None = ...,
+    untrusted: Collection[str] = ...,
+    facts: Collection[str] = ...,
     result_max_bytes: int = ...,
     settings: Mapping[str, JsonValue] | None = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
@@ -198,12 +206,17 @@ def tool(
     check: Callable[..., Any] | None = None,
     preview: Callable[..., Any] | None = None,
     keep: Mapping[str, Keep] | None = None,
+    untrusted: Collection[str] = (),
+    facts: Collection[str] = (),
     result_max_bytes: int = RESULT_BYTES_MAX,
     settings: Mapping[str, JsonValue] | None = None,
 ) -> Any:
     """Make a function a tool: `@tool`, or `@tool(effect="read", ...)`.
 
-    A tool that does not say what it does to the world is irreversible.
+    A tool that does not say what it does to the world is irreversible. `untrusted` are the
+    fields of its result that outsiders write, such as `messages[].body`; or `facts` those that
+    they do not, all others being untrusted. One labelled `reads_untrusted` that says neither
+    has no field that can be trusted.
     Raises ToolDefinitionError, with file and line, when the function cannot become a tool.
     """
 
@@ -214,7 +227,8 @@ def tool(
             function,
             effect=effect,
             name=function.__name__ if name is None else name,
-            labels=labels,
+            labels=_labels(function, labels, untrusted, facts),
+            untrusted=_untrusted(function, labels, untrusted, facts),
             timeout_s=timeout_s,
             idempotent_for=_duration(function, idempotent_for),
             check=check,
@@ -227,12 +241,11 @@ def tool(
     return make if function is None else make(function)
 
 
-def _make(function: Callable[..., Any], *, labels: Collection[str], **options: Any) -> Tool:
+def _make(function: Callable[..., Any], **options: Any) -> Tool:
     parameters = parameters_of(function)
     made = Tool(
         function=function,
         description=_description(function),
-        labels=_labels(function, labels),
         source=source_of(function),
         digest="",
         parameters=parameters,
@@ -248,14 +261,39 @@ def _description(function: Callable[..., object]) -> str:
     return "\n\n".join(part for part in (doc.short_description, doc.long_description) if part)
 
 
-def _labels(function: Callable[..., object], labels: Collection[str]) -> frozenset[str]:
+def _labels(
+    function: Callable[..., object],
+    labels: Collection[str],
+    untrusted: Collection[str],
+    facts: Collection[str],
+) -> frozenset[str]:
     if isinstance(labels, str):
         raise refusal(function, "labels is one text", f'Write labels=["{labels}"]')
     for label in labels:
         if not _LABEL_PATTERN.fullmatch(label):
             advice = "Use letters, digits, _ and -, so that a policy can say label:name"
             raise refusal(function, f"label {label!r} cannot be written in a policy", advice)
-    return frozenset(labels)
+    return frozenset(labels) | ({UNTRUSTED} if untrusted or facts else set())
+
+
+def _untrusted(
+    function: Callable[..., object],
+    labels: Collection[str],
+    untrusted: Collection[str],
+    facts: Collection[str],
+) -> frozenset[str]:
+    """The patterns of the fields that outsiders write."""
+    if untrusted and facts:
+        advice = "Say which fields are untrusted, or which are facts: the others are the other kind"
+        raise refusal(function, "it has both untrusted= and facts=", advice)
+    for said in (untrusted, facts):
+        for field in (said,) if isinstance(said, str) else said:
+            if isinstance(said, str) or not _FIELD_PATTERN.fullmatch(field):
+                advice = 'Write fields of the result, as in ["body", "messages[].text"]'
+                raise refusal(function, f"{field!r} is no field of a result", advice)
+    if facts:
+        return frozenset({"*", *(f"!{field}" for field in facts)})
+    return frozenset(untrusted) or frozenset({"*"} if UNTRUSTED in labels else ())
 
 
 def _duration(function: Callable[..., object], stated: timedelta | str | None) -> timedelta | None:
@@ -348,6 +386,7 @@ def _meaning(made: Tool) -> dict[str, Any]:
         "input_schema": made.input_schema,
         "effect": made.effect,
         "labels": sorted(made.labels),
+        **({"untrusted": sorted(made.untrusted)} if made.untrusted else {}),
         "idempotent_for_s": None if window is None else window.total_seconds(),
         "timeout_s": made.timeout_s,
         "settings": dict(made.settings),

@@ -29,6 +29,7 @@ from agentrt.tui.frame_lines import (
     LOOK,
     READ,
     ROOM,
+    TOGETHER,
     Standing,
     foot,
     head,
@@ -108,6 +109,8 @@ class ReviewApp(App[None]):
         Binding("2", "go('runs')", "Runs"),
         Binding("a", "decide('approve')", "Approve"),
         Binding("d", "decide('reject')", "Reject"),
+        Binding("A", "decide('approve', True)", "Approve all that belong together"),
+        Binding("D", "decide('reject', True)", "Reject all that belong together"),
         Binding("w", "why", "Why"),
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter"),
@@ -259,12 +262,11 @@ class ReviewApp(App[None]):
     def _close_overtaken_form(self) -> None:
         """A form speaks of the call as it was when it was opened, or it goes."""
         written = self.form.shown
-        if written is None or self._sending:
+        if not written or self._sending:
             return
-        why = self.approvals.why_not(self._store.clock())
-        now = self.approvals.shown
-        if now is None or now.call.revision != written.call.revision:
-            why = f"{written.call.id} has changed since it was shown: look at it again."
+        why = self.approvals.why_not(self._store.clock(), all_together=len(written) > 1)
+        if _as_shown(self._to_decide(all_together=len(written) > 1)) != _as_shown(written):
+            why = f"{written[0].call.id} has changed since it was shown: look at it again."
         if why is not None:
             self._close_form()
             self._say(f"Nothing was sent. {why}", "bad")
@@ -321,7 +323,9 @@ class ReviewApp(App[None]):
             return READ
         if self.pane == "runs":
             return (LOOK[0], READ[0], *LOOK[1:])
-        return (*DECIDE, *LOOK) if self._signing.reviewer else LOOK
+        if not self._signing.reviewer:
+            return LOOK
+        return (*DECIDE, *(TOGETHER if len(self.approvals.group) > 1 else ()), *LOOK)
 
     def _status(self, width: int) -> list[Line]:
         """The message line: trouble, then what was just said, then whether keys are armed."""
@@ -427,19 +431,26 @@ class ReviewApp(App[None]):
             field.value = self.approvals.words if self.pane == "approvals" else self.runs.words
             field.focus()
 
-    def action_decide(self, verdict: str) -> None:
+    def action_decide(self, verdict: str, all_together: bool = False) -> None:
         """Open the form, if the key is armed. Nothing is decided by it."""
         if self.pane != "approvals" or self.approvals.shown is None:
             self._say("Decisions are taken on the approvals screen: 1.")
             return
-        why = self._key.why_not or self._why_not()
+        if all_together and len(self.approvals.group) == 1:
+            self._say("This call belongs together with no other that is held: a, d.")
+            return
+        why = self._key.why_not or self._why_not(all_together=all_together)
         if why is not None:
             self._say(f"Not armed: {why}", "medium")
             return
-        self.form.open(self.approvals.shown, verdict, key=self._key)
+        self.form.open(self._to_decide(all_together=all_together), verdict, key=self._key)
         self._draw_frame()
 
-    def _why_not(self) -> str | None:
+    def _to_decide(self, *, all_together: bool) -> tuple[Shown, ...]:
+        shown = self.approvals.shown
+        return self.approvals.group if all_together or shown is None else (shown,)
+
+    def _why_not(self, *, all_together: bool = False) -> str | None:
         """Why no decision key counts now."""
         if not self._has_room:
             return "there is too little room"
@@ -448,7 +459,7 @@ class ReviewApp(App[None]):
         if self._sending:
             return "a decision is being signed"
         self._see()
-        obstacle = self.approvals.why_not(self._store.clock())
+        obstacle = self.approvals.why_not(self._store.clock(), all_together=all_together)
         return obstacle or self._arming.why_not(at=self._now())
 
     # --- decide ---------------------------------------------------------------------------
@@ -459,14 +470,14 @@ class ReviewApp(App[None]):
 
     @on(DecisionForm.Committed)
     def _form_committed(self, message: DecisionForm.Committed) -> None:
-        why = self._why_not()
+        why = self._why_not(all_together=len(message.shown) > 1)
         if why is not None:
             self._say(f"Not sent: {why}", "medium")
             return
         self._send(message.shown, message.verdict, message.reason)
 
     @work(group="decision")
-    async def _send(self, shown: Shown, verdict: str, reason: str) -> None:
+    async def _send(self, shown: tuple[Shown, ...], verdict: str, reason: str) -> None:
         """Sign and append, away from the screen: a key may have to be unlocked or touched."""
         self._sending = True
         self._say("signing ...", "dim")
@@ -476,7 +487,8 @@ class ReviewApp(App[None]):
             self._say(f"Nothing was decided. {error}", "bad")
         else:
             word = "approved" if verdict == "approve" else "rejected"
-            self._say(f"{shown.call.id} {word}: recorded with your signature.", "ok")
+            what = shown[0].call.id if len(shown) == 1 else f"{len(shown)} calls"
+            self._say(f"{what} {word}: recorded with your signature.", "ok")
         finally:
             self._sending = False
             self._close_form()
@@ -581,6 +593,11 @@ def _place(store: AuditStore, at: str | None) -> tuple[str, str | None] | None:
     except NotFound:
         return store.find_run(at), None
     return call.run, call.id
+
+
+def _as_shown(decided: Iterable[Shown]) -> list[tuple[str, int]]:
+    """What tells whether these are still the calls that were shown."""
+    return [(shown.call.id, shown.call.revision) for shown in decided]
 
 
 def _said(text: str, style: str, width: int) -> list[Line]:

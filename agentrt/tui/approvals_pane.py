@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from agentrt.approvals import Shown
+from agentrt.approvals import Shown, together
 from agentrt.approvals.verdicts import check_may_decide, standing
 from agentrt.audit import AuditStore, CallRow
 from agentrt.errors import ApprovalError
@@ -64,12 +64,15 @@ class ApprovalsPane(Vertical):
         return len(self._held)
 
     @property
+    def group(self) -> tuple[Shown, ...]:
+        """The call under the cursor and the held ones that belong together with it."""
+        return together(self.shown) if self.shown else ()
+
+    @property
     def subject(self) -> Hashable:
         """What is in view, as far as a decision depends on it."""
-        if self.shown is None:
-            return None
-        call = self.shown.call
-        return call.id, call.revision, call.status, len(call.approvals)
+        calls = [shown.call for shown in self.group]
+        return tuple((each.id, each.revision, each.status, len(each.approvals)) for each in calls)
 
     def read(self) -> None:
         """Read the queue, and what has become of the call under the cursor."""
@@ -100,14 +103,18 @@ class ApprovalsPane(Vertical):
         self.select(call)
         return True
 
-    def why_not(self, now: int) -> str | None:
-        """Why the call under the cursor cannot be decided from here, whatever is pressed."""
+    def why_not(self, now: int, *, all_together: bool = False) -> str | None:
+        """Why the call under the cursor cannot be decided from here, whatever is pressed.
+
+        Or not `all_together` with those that belong to it.
+        """
         if self.shown is None:
             return "there is no call to decide"
         if self._reviewer is None:
             return self._nobody
-        obstacle = self._forbidden(self.shown, self._reviewer, now)
-        return obstacle or self._unread(self.shown)
+        decided = self.group if all_together else (self.shown,)
+        obstacles = (self._forbidden(shown, self._reviewer, now) for shown in decided)
+        return next((why for why in obstacles if why), None) or self._unread(decided)
 
     def _matching(self) -> list[CallRow]:
         return [row for row in self._held if matches(row, self.words)]
@@ -133,9 +140,11 @@ class ApprovalsPane(Vertical):
             return str(error)
         return None
 
-    def _unread(self, shown: Shown) -> str | None:
-        strict = reason_min(shown.call, "approve") > 1
-        if strict and self.query_one("#call", LineText).seen < self._text.arguments_end:
+    def _unread(self, decided: Sequence[Shown]) -> str | None:
+        seen = self.query_one("#call", LineText).seen
+        if len(decided) > 1 and seen < self._text.group_end:
+            return "not all of the calls have been shown: tab, then page down"
+        if reason_min(decided, "approve") > 1 and seen < self._text.arguments_end:
             return "the last line of the arguments has not been shown: tab, then page down"
         return None
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from agentrt.approvals import Shown, group_digest
 from agentrt.policy.rules import SEVERITIES
 from agentrt.run import ToolCall
 
-__all__ = ["CONFIRMED_DIGITS", "VIEW_S", "Arming", "Key", "confirmation", "reason_min"]
+__all__ = [
+    "CONFIRMED_DIGITS",
+    "VIEW_S",
+    "Arming",
+    "Key",
+    "confirmation",
+    "reason_min",
+    "severest",
+]
 
 VIEW_S = 0.6
 """How long a call, and then the form, must have been in view unchanged."""
@@ -25,7 +34,7 @@ BURST_S = 0.03
 
 REASON_MIN = 10
 CONFIRMED_DIGITS = 6
-"""How much of the digest of its arguments is retyped for a critical call."""
+"""How much of the digest of the arguments is retyped for a critical call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +104,27 @@ class Key:
         return None
 
 
-def reason_min(call: ToolCall, verdict: str) -> int:
-    """How many characters a reason must have."""
+def reason_min(group: Sequence[Shown], verdict: str) -> int:
+    """How many characters a reason must have; the call that asks for most says it for all."""
+    return max(_reason_min(shown.call, verdict) for shown in group)
+
+
+def confirmation(group: Sequence[Shown], verdict: str) -> str:
+    """What must be retyped: with a critical call the end of the digest; otherwise nothing."""
+    critical = any(_severity(shown.call) == "critical" for shown in group)
+    return group_digest(group)[-CONFIRMED_DIGITS:] if critical and verdict == "approve" else ""
+
+
+def severest(group: Sequence[Shown]) -> str | None:
+    """The highest of the severities, as it was recorded."""
+    shown = max(group, key=lambda shown: SEVERITIES.index(_severity(shown.call)))
+    return shown.call.approver.severity if shown.call.approver else None
+
+
+def _reason_min(call: ToolCall, verdict: str) -> int:
     if call.approver is None or SEVERITIES.index(_severity(call)) >= SEVERITIES.index("high"):
         return REASON_MIN
     return 1 if verdict == "reject" or call.approver.reason_required else 0
-
-
-def confirmation(call: ToolCall, verdict: str) -> str:
-    """What must be retyped: of a critical call the end of the digest; of others nothing."""
-    critical = verdict == "approve" and _severity(call) == "critical"
-    return call.arguments_digest[-CONFIRMED_DIGITS:] if critical else ""
 
 
 def _severity(call: ToolCall) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from agentrt.approvals import Shown
+from agentrt.approvals import Shown, group_digest, together
 from agentrt.approvals.verdicts import standing
 from agentrt.events import RuleRef
 from agentrt.run import Run, ToolCall
@@ -31,10 +31,11 @@ PIECE_MAX = 600
 
 @dataclass(frozen=True)
 class CallText:
-    """The lines of a call, and the number of the one that ends its arguments."""
+    """The lines of a call, and the numbers of those that end its arguments and its group's."""
 
     lines: tuple[Line, ...] = ()
     arguments_end: int = 0
+    group_end: int = 0
 
 
 def call_title(shown: Shown, *, now: int, width: int, more: bool) -> Line:
@@ -63,8 +64,9 @@ def call_text(
         *section("WILL DO", _will_do(call, room)),
         *section("ARGS", _arguments(call, room)),
     ]
+    others = section("TOGETHER", _together(shown, room))
     after = [
-        *section("DIGEST", _digest(call, room)),
+        *section("DIGEST", _digest(call.arguments_digest, room)),
         *section("ASKED BY", _asked_by(shown.run, call, room)),
         *section("LED HERE", _led_here(shown.run, call, room)),
         *section("APPROVALS", _approvals(call, room)),
@@ -72,7 +74,8 @@ def call_text(
         *section("THEN", _then(shown.run, call, room)),
         *section("RULE", _rules(call, policy, room)),
     ]
-    return CallText((*before, *after), arguments_end=len(before) - 1)
+    end = len(before) - 1
+    return CallText((*before, *others, *after), arguments_end=end, group_end=end + len(others))
 
 
 def rule_text(text: str, at: int) -> list[str]:
@@ -129,6 +132,32 @@ def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
     yield from _texts(json.dumps(data, indent=2, ensure_ascii=False), room)
 
 
+def _together(shown: Shown, room: int) -> Iterator[Line]:
+    """The other calls that one decision may cover, each with its arguments whole."""
+    group = together(shown)
+    if len(group) == 1:
+        return
+    text = f"one of {len(group)} calls that belong together: A approves them all, D rejects them"
+    yield from _texts(text, room, "key")
+    for other in group:
+        if other != shown:
+            yield line()
+            yield from _other(other.call, room)
+    yield line()
+    yield line(Span(f"the digest of all {len(group)}", "dim"))
+    yield from _digest(group_digest(group), room)
+
+
+def _other(call: ToolCall, room: int) -> Iterator[Line]:
+    mark = risk(call.approver.severity if call.approver else None)
+    yield line(
+        Span(f"{call.id}  {visible(call.tool)}  ", "strong"),
+        Span(" ".join(mark.text.split()), mark.style),
+    )
+    yield from _will_do(call, room)
+    yield from _arguments(call, room)
+
+
 def _strings(data: Any) -> Iterator[str]:
     match data:
         case str():
@@ -143,13 +172,10 @@ def _strings(data: Any) -> Iterator[str]:
                 yield from _strings(value)
 
 
-def _digest(call: ToolCall, room: int) -> Iterator[Line]:
+def _digest(digest: str, room: int) -> Iterator[Line]:
     """The end stands apart: it is what a critical call asks to be retyped."""
-    digest, end = (
-        call.arguments_digest[:-CONFIRMED_DIGITS],
-        call.arguments_digest[-CONFIRMED_DIGITS:],
-    )
-    *full, last = wrap(digest, room - CONFIRMED_DIGITS - 1)
+    begin, end = digest[:-CONFIRMED_DIGITS], digest[-CONFIRMED_DIGITS:]
+    *full, last = wrap(begin, room - CONFIRMED_DIGITS - 1)
     yield from (line(Span(row, "dim")) for row in full)
     yield line(Span(last, "dim"), Span(f" {end}", "strong"))
 
@@ -158,6 +184,8 @@ def _asked_by(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
     user = run.user
     who = ", ".join((user.name, *user.roles, user.verified)) if user else "nobody named"
     yield from _texts(f"{who} asked the agent {run.agent}", room)
+    if run.parent:
+        yield from _texts(f"it follows the run {run.parent}", room)
     yield from _texts(f'"{_cut(run.prompt)}"', room)
     began, asked = day_and_time(run.started_at), clock_time(call.requested_at)
     yield line(Span(f"{began}; the call came {asked}", "dim"))
@@ -179,7 +207,7 @@ def _led_here(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
 def _conversation(run: Run, call: ToolCall) -> Iterator[tuple[str, str]]:
     """What was said, called and returned between the prompt and the call."""
     names: dict[str, str] = {}
-    for raw in islice(run.messages, 1, None):
+    for raw in islice(run.messages, run.inherited + 1, None):
         content = from_json(raw)["content"]
         for block in content if isinstance(content, list) else ():
             if block.get("id") == call.tool_use_id:

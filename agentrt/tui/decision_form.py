@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual import events
 from textual.app import ComposeResult
@@ -10,8 +10,16 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input
 
-from agentrt.approvals import Shown
-from agentrt.tui.arming import VIEW_S, Arming, Key, confirmation, reason_min
+from agentrt.approvals import Shown, group_digest
+from agentrt.tui.arming import (
+    CONFIRMED_DIGITS,
+    VIEW_S,
+    Arming,
+    Key,
+    confirmation,
+    reason_min,
+    severest,
+)
 from agentrt.tui.lines import Line, Span, line, ruled
 from agentrt.tui.theme import risk
 from agentrt.tui.widgets import Bar
@@ -60,9 +68,9 @@ class DecisionForm(Vertical):
     """
 
     class Committed(Message):
-        """The form was filled in and committed."""
+        """The form was filled in and committed, on all calls that were shown for it."""
 
-        def __init__(self, shown: Shown, verdict: str, reason: str) -> None:
+        def __init__(self, shown: tuple[Shown, ...], verdict: str, reason: str) -> None:
             super().__init__()
             self.shown = shown
             self.verdict = verdict
@@ -81,7 +89,8 @@ class DecisionForm(Vertical):
         self._key = Key()
         self._opener: str | None = None
         self._arming = Arming()
-        self.shown: Shown | None = None
+        self.shown: tuple[Shown, ...] = ()
+        """The call that the decision is on, or the calls that belong together."""
         self.verdict = ""
 
     def compose(self) -> ComposeResult:
@@ -97,32 +106,32 @@ class DecisionForm(Vertical):
     @property
     def is_open(self) -> bool:
         """Whether a decision is being written."""
-        return self.shown is not None
+        return bool(self.shown)
 
-    def open(self, shown: Shown, verdict: str, *, key: Key) -> None:
-        """Ask for what `verdict` needs on the call shown; `key` is the one that opened it."""
-        self.shown, self.verdict = shown, verdict
+    def open(self, shown: Sequence[Shown], verdict: str, *, key: Key) -> None:
+        """Ask for what `verdict` needs on the calls shown; `key` is the one that opened it."""
+        self.shown, self.verdict = tuple(shown), verdict
         self._key, self._opener = key, key.name
-        self._arming = Arming().seeing(shown.call.id, at=self._now())
+        self._arming = Arming().seeing(shown[0].call.id, at=self._now())
         for field in self.query(Field):
             field.value = ""
-        self.query_one("#reason-label", Bar).show(_reason_label(reason_min(shown.call, verdict)))
+        self.query_one("#reason-label", Bar).show(_reason_label(reason_min(shown, verdict)))
         self.query_one("#confirm-label", Bar).show(
             line(Span(" end of the digest, retyped  ", "label"))
         )
-        self.query_one("#confirm-row").display = bool(confirmation(shown.call, verdict))
+        self.query_one("#confirm-row").display = bool(confirmation(shown, verdict))
         self.display = True
         self.draw()
         self.query_one("#reason", Input).focus()
 
     def close(self) -> None:
         """Leave without a decision."""
-        self.shown = None
+        self.shown = ()
         self.display = False
 
     def draw(self) -> None:
         """Draw the title at the present width."""
-        if self.shown is not None:
+        if self.shown:
             title = _title(self.shown, self.verdict, self.app.size.width)
             self.query_one("#form-title", Bar).show(title)
 
@@ -140,7 +149,7 @@ class DecisionForm(Vertical):
 
     def commit(self) -> None:
         """Send the decision if it is complete and `enter` was meant."""
-        if self.shown is None:
+        if not self.shown:
             return
         why = self._key.why_not or self._why_not()
         if why is not None:
@@ -150,15 +159,14 @@ class DecisionForm(Vertical):
         self.post_message(self.Committed(self.shown, self.verdict, reason))
 
     def _why_not(self) -> str | None:
-        assert self.shown is not None  # noqa: S101 - the caller has looked
         if self._arming.why_not(at=self._now()) is not None:
             return f"the form takes enter after {VIEW_S} s: read once more, press it again"
-        call = self.shown.call
-        least = reason_min(call, self.verdict)
+        least = reason_min(self.shown, self.verdict)
         if len(self.query_one("#reason", Input).value.strip()) < least:
             self.query_one("#reason", Input).focus()
             return f"a reason of at least {least} characters is needed"
-        if self.query_one("#confirm", Input).value.strip() != confirmation(call, self.verdict):
+        typed = self.query_one("#confirm", Input).value.strip()
+        if typed != confirmation(self.shown, self.verdict):
             self.query_one("#confirm", Input).focus()
             return "the last 6 characters of the digest, as shown, must be typed"
         return None
@@ -169,14 +177,20 @@ def _reason_label(least: int) -> Line:
     return line(Span(" reason ", "label"), Span(f"({need})", "dim"))
 
 
-def _title(shown: Shown, verdict: str, width: int) -> Line:
-    call = shown.call
-    mark = risk(call.approver.severity if call.approver else None)
+def _title(shown: Sequence[Shown], verdict: str, width: int) -> Line:
+    mark = risk(severest(shown))
     style = "ok" if verdict == "approve" else "bad"
     title = (
         Span(verdict.upper(), style),
-        Span(f" {call.id}  {visible(call.tool)}  ", "strong"),
+        Span(f" {_what(shown)}  ", "strong"),
         Span(" ".join(mark.text.split()), mark.style),
-        Span(f"   digest ...{call.arguments_digest[-6:]}", "dim"),
+        Span(f"   digest ...{group_digest(shown)[-CONFIRMED_DIGITS:]}", "dim"),
     )
     return ruled(title, width)
+
+
+def _what(shown: Sequence[Shown]) -> str:
+    first = shown[0].call
+    if len(shown) == 1:
+        return f"{first.id}  {visible(first.tool)}"
+    return f"ALL {len(shown)} CALLS that belong together with {first.id}"

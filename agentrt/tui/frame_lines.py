@@ -16,6 +16,7 @@ __all__ = [
     "LOOK",
     "READ",
     "ROOM",
+    "TOGETHER",
     "Standing",
     "foot",
     "head",
@@ -30,6 +31,7 @@ PINNED = (Span(" ^p", "key"), Span(" commands  ", "dim"), Span("?", "key"), Span
 """Never dropped: from here every other key can be found."""
 
 DECIDE = (("a", "approve"), ("d", "reject"))
+TOGETHER = (("A D", "all that belong together"),)
 LOOK = (
     ("w", "why"),
     ("enter", "open"),
@@ -50,6 +52,7 @@ KEYS = (
     ("esc", "back (it never decides)"),
     ("a", "approve the call in view: opens a form"),
     ("d", "reject it: opens a form"),
+    ("A  D", "the same for all calls that belong together with it"),
     ("w", "why: the recorded facts behind the call"),
     ("/", "filter as you type"),
     (".", "merge what is newer, or already decided, into the list"),
@@ -61,8 +64,9 @@ KEYS = (
 TEXTS = (
     "A decision key counts when the call has been in view, unchanged, for 0.6 s; when the "
     "terminal has the focus; and when the key is neither held down nor pasted. For a call of "
-    "high or critical risk the last line of its arguments must have been on the screen. The "
-    "form takes `enter` only after it has been open for 0.6 s.",
+    "high or critical risk the last line of its arguments must have been on the screen, for "
+    "all that belong together the arguments of each. The form takes `enter` only after it has "
+    "been open for 0.6 s.",
     "What came from Claude, a tool or a user is shown as plain text; characters that a terminal "
     r"would obey or an eye would miss are spelt out: \x1b, \u202e.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Signing:
 
     async def send(
         self,
-        shown: Shown,
+        shown: Sequence[Shown],
         verdict: str,
         *,
         reason: str,
@@ -56,7 +56,8 @@ class Signing:
     ) -> None:
         """Sign and append, away from the screen, which `aside` takes down for a key that asks.
 
-        Raises as `ApprovalQueue.approve` and `reject` do; then nothing was decided.
+        `shown` is a call, or several that belong together. Raises as `ApprovalQueue.approve`
+        and `reject` do; then nothing was decided.
         """
 
         def decide() -> Run:
@@ -70,9 +71,9 @@ class Signing:
         with aside(), ThreadPoolExecutor(1) as pool:
             pool.submit(decide).result()
 
-    async def _decide(self, shown: Shown, verdict: str, reason: str) -> Run:
+    async def _decide(self, shown: Sequence[Shown], verdict: str, reason: str) -> Run:
         if self.signer is None:
             raise ApprovalError(f"Nothing was decided: {self.nobody}.")
         if verdict == "approve":
-            return await self.queue.approve(shown, signer=self.signer, reason=reason)
-        return await self.queue.reject(shown, signer=self.signer, reason=reason)
+            return await self.queue.approve_group(shown, signer=self.signer, reason=reason)
+        return await self.queue.reject_group(shown, signer=self.signer, reason=reason)

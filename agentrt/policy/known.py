@@ -1,0 +1,167 @@
+"""What is known when a call is decided: the facts, the time, and where values come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from agentrt.events import User
+from agentrt.policy.cel import Failed, Timestamp
+from agentrt.policy.facts.history import Facts, History
+from agentrt.policy.provenance import Place, Texts
+from agentrt.run import Run, ToolCall
+
+__all__ = ["NOTHING", "RESULTS", "SAID", "TRUSTED", "Known", "limit_name"]
+
+NOTHING = History.of(Facts(()))
+"""A history without facts."""
+
+SAID, RESULTS, TRUSTED = "(said)", "(results)", "(trusted)"
+"""The folds that provenance is looked up in: they are no facts that a rule can name."""
+
+
+def limit_name(rule: str) -> str:
+    """The name of the fold that counts towards a rule's limit."""
+    return f"(limit {rule})"
+
+
+@dataclass(frozen=True)
+class Known:
+    """The world as a decision sees it. A history that is None cannot be known here."""
+
+    run: History = NOTHING
+    user: History | None = NOTHING
+    """Over all runs of the user; None: the run works for nobody who was named."""
+    everyone: History = NOTHING
+    """Over all runs of all users, for limits that count everybody together."""
+    about_run: Mapping[str, Any] = field(default_factory=dict)
+    """`agent`, `model`, `simulated`."""
+    about_user: Mapping[str, Any] = field(default_factory=dict)
+    """`name`, `roles` and `verified`, where there is a user."""
+    call: Mapping[str, Any] = field(default_factory=lambda: {"attempt": 1, "turn": 1})
+    environment: str = "development"
+    now: int = 0
+    """Milliseconds since the epoch."""
+    found: dict[str, str] = field(default_factory=dict, compare=False)
+    """Notes of this decision: where the values that it asked for were found."""
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        call: ToolCall,
+        *,
+        at: int,
+        history: History,
+        user: History | None,
+        everyone: History,
+    ) -> Known:
+        """What is known of a call from histories, itself apart: it is judged by what others did."""
+        return cls(
+            run=history.without(run.id, call.id, at=at),
+            user=user and user.without(run.id, call.id, at=at),
+            everyone=everyone.without(run.id, call.id, at=at),
+            about_run={"agent": run.agent, "model": run.model, "simulated": run.simulated},
+            about_user=_about(run.user),
+            call={"attempt": call.attempt + 1, "turn": call.turn},
+            environment=run.environment,
+            now=at,
+        )
+
+    def values(self, arguments: Mapping[str, Any], tool: Mapping[str, Any]) -> dict[str, Any]:
+        """What the roots of a condition stand for."""
+        return {
+            "args": arguments,
+            "tool": tool,
+            "run": _Facts("run", self.run, self.about_run, self.now),
+            "user": _Facts("user", self.user, self.about_user, self.now),
+            "call": self.call,
+            "now": Timestamp.of_milliseconds(self.now),
+            "environment": self.environment,
+        }
+
+    def spent(self, rule: str, per: Collection[str], tool: str) -> int | Decimal:
+        """What counts towards a rule's limit already. Raises Failed when that cannot be known."""
+        history = self.run if "run" in per else self.user if "user" in per else self.everyone
+        if history is None:
+            raise Failed("the run names no user, so nothing can be counted per user")
+        name = limit_name(rule)
+        if name not in history.facts:
+            raise Failed("what counts towards its limit is not known here")
+        spent: Mapping[str, int | Decimal] = history.value(name, self.now)
+        return spent.get(tool if "tool" in per else "", 0)
+
+    # --- what conditions can call ---------------------------------------------------------
+
+    def user_named(self, value: Any) -> bool:
+        """Whether the user's own words contain the value."""
+        said: Texts = self.run.value(SAID, self.now)
+        return self._note("user_named", value, said.find_narrow(value))
+
+    def from_trusted(self, value: Any) -> bool:
+        """Whether a result field that is a fact of the system contains the value."""
+        trusted: Texts = self.run.value(TRUSTED, self.now)
+        return self._note("from_trusted", value, trusted.find_narrow(value))
+
+    def from_tool(self, value: Any, label: str) -> bool:
+        """Whether a result of a tool with the label contains the value, however it is spelt."""
+        results: Mapping[str, Texts] = self.run.value(RESULTS, self.now)
+        found = results[label].find_wide(value) if label in results else None
+        return self._note(f"from_tool {label}", value, found)
+
+    def _note(self, function: str, value: Any, place: Place | None) -> bool:
+        if place is not None:
+            self.found[f"{function}({_shown(value)})"] = str(place)
+        return place is not None
+
+
+class _Facts(Mapping[str, Any]):
+    """The fields of `run` or `user`: folded facts, and what the run says of itself."""
+
+    __slots__ = ("_about", "_history", "_now", "_scope", "_values")
+
+    def __init__(
+        self, scope: str, history: History | None, about: Mapping[str, Any], now: int
+    ) -> None:
+        self._scope = scope
+        self._history = history
+        self._about = about
+        self._now = now
+        self._values: dict[str, Any] = dict(about)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            self._values[name] = self._folded(name)
+        return self._values[name]
+
+    def _folded(self, name: str) -> Any:
+        if self._history is None:
+            raise Failed(f"{self._scope}.{name} is not known: the run names no user")
+        full = f"{self._scope}.{name}"
+        if full not in self._history.facts:
+            raise Failed(f"{full} is not known here")
+        return self._history.value(full, self._now)
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._about:
+            return True
+        return self._history is not None and f"{self._scope}.{name}" in self._history.facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._about)
+
+    def __len__(self) -> int:
+        return len(self._about)
+
+
+def _about(user: User | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    return {"name": user.name, "roles": list(user.roles), "verified": user.verified}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"

@@ -1,0 +1,128 @@
+"""Where values come from: the texts of a run by who wrote them, folded like facts.
+
+A condition asks with `user_named`, `from_trusted` and `from_tool`; none can name these folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentrt.events import (
+    CallDecided,
+    CallFinished,
+    CallSettled,
+    Event,
+    Record,
+    RunStarted,
+)
+from agentrt.policy.cel import ANY
+from agentrt.policy.facts.fact import Fact
+from agentrt.policy.known import RESULTS, SAID, TRUSTED
+from agentrt.policy.provenance import Place, Texts, fields_of, is_field
+from agentrt.run.replacing import replace
+from agentrt.tools.tool import UNTRUSTED
+
+__all__ = ["origin_facts"]
+
+_RESULTS: tuple[type[Event], ...] = (CallDecided, CallFinished, CallSettled)
+
+
+def origin_facts(calls: Collection[str]) -> Iterator[Fact]:
+    """The folds that the functions called need."""
+    if "user_named" in calls:
+        yield _fold(SAID, (RunStarted,), Texts(), _said)
+    if "from_trusted" in calls:
+        yield _fold(TRUSTED, _RESULTS, _Results(), _read_trusted, lambda state: state.trusted)
+    if "from_tool" in calls:
+        yield _fold(RESULTS, _RESULTS, _Results(), _read_labelled, lambda state: state.by_label)
+
+
+def _fold(
+    name: str,
+    hears: tuple[type[Event], ...],
+    start: Any,
+    evolve: Any,
+    value: Any = lambda state: state,
+) -> Fact:
+    return Fact(name, ANY, "", hears, start, evolve, lambda state, _now: value(state))
+
+
+def _said(texts: Texts, record: Record) -> Texts:
+    event = record.event
+    if not isinstance(event, RunStarted) or "prompt" in record.forgotten:
+        return texts
+    return texts.plus(event.prompt, Place(f"the user's message in {record.run}"))
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What came back from tools."""
+
+    decided: Mapping[str, CallDecided] = field(default_factory=dict)
+    """The last decision on each call that has no result yet."""
+    trusted: Texts = field(default_factory=Texts)
+    by_label: Mapping[str, Texts] = field(default_factory=dict)
+
+
+def _read_trusted(state: _Results, record: Record) -> _Results:
+    state, found = _with(state, record)
+    if found is None:
+        return state
+    decided, result = found
+    trusted = state.trusted
+    for path, text in fields_of(result):
+        if not _is_untrusted(decided, path):
+            trusted = trusted.plus(text, _place(decided, path), besides=_arguments(decided))
+    return replace(state, trusted=trusted)
+
+
+def _read_labelled(state: _Results, record: Record) -> _Results:
+    state, found = _with(state, record)
+    if found is None:
+        return state
+    decided, result = found
+    by_label = dict(state.by_label)
+    for path, text in fields_of(result):
+        for label in _labels(decided, path):
+            texts = by_label.get(label, Texts())
+            by_label[label] = texts.plus(text, _place(decided, path), besides=_arguments(decided))
+    return replace(state, by_label=by_label)
+
+
+def _with(state: _Results, record: Record) -> tuple[_Results, tuple[CallDecided, str] | None]:
+    """The state, and the result that came now with the decision on its call."""
+    event = record.event
+    match event:
+        case CallDecided():
+            return replace(state, decided={**state.decided, event.call: event}), None
+        case CallFinished() | CallSettled() if event.call in state.decided:
+            left = {call: kept for call, kept in state.decided.items() if call != event.call}
+            after = replace(state, decided=left)
+            known = event.result is not None and "result" not in record.forgotten
+            return after, (state.decided[event.call], event.result or "") if known else None
+        case _:
+            return state, None
+
+
+def _is_untrusted(decided: CallDecided, path: str) -> bool:
+    said = [pattern for pattern in decided.untrusted if not pattern.startswith("!")]
+    facts = [pattern.removeprefix("!") for pattern in decided.untrusted if pattern not in said]
+    named = [pattern for pattern in said if pattern != "*"]
+    return is_field(path, named) or ("*" in said and not is_field(path, facts))
+
+
+def _labels(decided: CallDecided, path: str) -> set[str]:
+    """The labels of a field: that of untrusted reads only for fields that outsiders write."""
+    labels = set(decided.labels) - {UNTRUSTED}
+    return labels | ({UNTRUSTED} if _is_untrusted(decided, path) else set())
+
+
+def _place(decided: CallDecided, path: str) -> Place:
+    where = f"field {path} of the result" if path else "the result"
+    return Place(f"{where} of {decided.tool} ({decided.call})")
+
+
+def _arguments(decided: CallDecided) -> str:
+    return decided.arguments.decode(errors="replace")

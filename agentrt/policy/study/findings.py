@@ -1,0 +1,40 @@
+"""A finding: what is to be told of a rule, and where in its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agentrt.policy.bound import Mistake
+from agentrt.policy.problems import PolicyProblem
+from agentrt.policy.rules_file import Entry
+
+__all__ = ["Finding", "Level", "some"]
+
+Level = Literal["error", "warning"]
+
+_NAMED_MAX = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A message about a rule."""
+
+    message: str
+    path: tuple[str, ...] = ("id",)
+    """The key it is about."""
+    start: int = 0
+    end: int = 0
+    level: Level = "error"
+
+    def problem(self, entry: Entry) -> PolicyProblem:
+        """The problem at its place in the rule's file."""
+        mistake = Mistake(self.path, self.message, self.start, self.end)
+        return replace(entry.problem(mistake), level=self.level)
+
+
+def some(words: Sequence[str], *, between: str = ", ") -> str:
+    """The first few, and how many there are beside them."""
+    more = len(words) - _NAMED_MAX
+    return between.join([*words[:_NAMED_MAX], *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,130 @@
+"""Idle rules: those that decide nothing on any tool, since others cover them on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from agentrt.policy.rules import Rule
+from agentrt.policy.study.atoms import Term
+from agentrt.policy.study.coverage import can_cover, covers
+from agentrt.policy.study.findings import Finding, some
+from agentrt.policy.study.meanings import Meaning
+from agentrt.policy.study.values import Few
+
+__all__ = ["Covering", "idle"]
+
+_Key = tuple[Term, Any] | None
+_DOES = {"deny": "denies", "hold": "holds", "allow": "allows"}
+
+
+class Covering:
+    """The rules on one tool that could cover others, found without a look at all of them."""
+
+    def __init__(self, meanings: Iterable[Meaning]) -> None:
+        self._by_key: dict[_Key, list[Meaning]] = {}
+        for meaning in meanings:
+            if can_cover(meaning.rule):
+                for key in dict.fromkeys(_keys(meaning)):
+                    self._by_key.setdefault(key, []).append(meaning)
+
+    def of(self, meaning: Meaning) -> Meaning | None:
+        """A rule that covers this one; one that stops the tool only if there is no other."""
+        stops = []
+        for other in self._near(meaning):
+            if covers(other, meaning) and not _is_kept(meaning, beside=other):
+                if not _is_stop(other.rule):
+                    return other
+                stops.append(other)
+        return stops[0] if stops else None
+
+    def _near(self, meaning: Meaning) -> Iterator[Meaning]:
+        """All that can cover it: they have a way that needs nothing, or a term of its first way."""
+        yield from self._by_key.get(None, ())
+        for term, values in meaning.open_ways[0].values.items():
+            yield from self._by_key.get((term, None), ())
+            if isinstance(values, Few) and values.values:
+                yield from self._by_key.get((term, next(iter(values.values))), ())
+
+
+def _keys(meaning: Meaning) -> Iterator[_Key]:
+    """Under what it is found: for each way a term, with each value where they are few."""
+    for atoms in meaning.needs:
+        few = next((atom for atom in atoms if isinstance(atom.values, Few)), None)
+        if few is not None and isinstance(few.values, Few):
+            yield from ((few.term, value) for value in few.values.values)
+        else:
+            yield (atoms[0].term, None) if atoms else None
+
+
+def _is_kept(meaning: Meaning, *, beside: Meaning) -> bool:
+    """Whether, of two that cover each other, this one comes first."""
+    one, other = meaning.rule, beside.rule
+    return (one.file, one.line) < (other.file, other.line) and covers(meaning, beside)
+
+
+def _is_stop(rule: Rule) -> bool:
+    """Whether it denies everything.
+
+    Such a rule may be there to stop a tool for a while. Nobody should have to take out the
+    other rules first, so what they say beside it is a warning.
+    """
+    return rule.decide == "deny" and rule.when is None
+
+
+def idle(
+    meanings: Sequence[Meaning],
+    covering: Mapping[str, Covering],
+    places: Mapping[str, str],
+) -> Iterator[Finding]:
+    """A rule that never decides anything. `places` say where rules are, by id."""
+    found: dict[str, Meaning] = {}
+    for meaning in meanings:
+        if meaning.rule.mode == "shadow" or not meaning.open_ways:
+            return
+        cover = covering[meaning.tool.name].of(meaning)
+        if cover is None:
+            return
+        found[meaning.tool.name] = cover
+    is_stopped = any(_is_stop(cover.rule) for cover in found.values())
+    message = _told(meanings[0], found, places)
+    yield Finding(message, level="warning" if is_stopped else "error")
+
+
+# --- how it is said ----------------------------------------------------------------------
+
+
+def _told(meaning: Meaning, covers: Mapping[str, Meaning], places: Mapping[str, str]) -> str:
+    rule = meaning.rule
+    by_id: dict[str, list[str]] = {}
+    for tool, cover in covers.items():
+        by_id.setdefault(cover.rule.id, []).append(tool)
+    rules = {cover.rule.id: cover.rule for cover in covers.values()}
+    named = {id: f"{id!r} ({places[id]})" for id in rules}
+    if len(rules) == 1 and all(_is_same(rule, other) for other in rules.values()):
+        return f"this rule says the same as {named.popitem()[1]}: keep one of them"
+    said = [_does(rules[id], rule, named[id]) for id in rules]
+    if len(rules) > 1:
+        said = [f"{each} ({some(by_id[id])})" for id, each in zip(rules, said, strict=True)]
+    return f"{_head(rule, rules.values())}: {some(said, between=', ')}"
+
+
+def _head(rule: Rule, covers: Iterable[Rule]) -> str:
+    if rule.decide == "allow" and all(cover.decide != "allow" for cover in covers):
+        return "this rule never lets a call run"
+    return "this rule decides nothing"
+
+
+def _does(cover: Rule, rule: Rule, named: str) -> str:
+    already = " already, and asks for as much" if rule.decide == cover.decide == "hold" else ""
+    return f"{named} {_DOES[cover.decide]} every call that it speaks of{already}"
+
+
+def _is_same(one: Rule, other: Rule) -> bool:
+    return _says(one) == _says(other)
+
+
+def _says(rule: Rule) -> dict[str, Any]:
+    return {
+        key: value for key, value in rule.meaning().items() if key not in ("id", "why", "defer_s")
+    }

@@ -1,0 +1,90 @@
+"""What can never be, and what always is: parts of a condition that no value can change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import combinations
+
+from agentrt.policy.cel import written
+from agentrt.policy.study.atoms import Atom
+from agentrt.policy.study.findings import Finding, some
+from agentrt.policy.study.meanings import Meaning
+from agentrt.policy.study.values import ANYTHING, Values, both, nothing
+from agentrt.policy.study.ways import Way
+
+__all__ = ["impossible", "settled"]
+
+
+def impossible(meanings: Sequence[Meaning]) -> Iterator[Finding]:
+    """A condition that no call of any tool that the rule covers can meet.
+
+    Certain for every way to meet it: bounds and sets of one term exclude each other, or the
+    domain of the term. A rule that some of its tools can meet is none of this.
+    """
+    if any(meaning.condition.can_be_met for meaning in meanings):
+        return
+    by_tool = {meaning.tool.name: tuple(_conflicts(meaning)) for meaning in meanings}
+    if len(set(by_tool.values())) == 1:
+        yield from next(iter(by_tool.values()))
+    else:
+        said = dict.fromkeys(found.message for each in by_tool.values() for found in each)
+        message = f"no tool can meet this: {some([*said], between='; ')}"
+        yield Finding(message, ("when",))
+
+
+def _conflicts(meaning: Meaning) -> Iterator[Finding]:
+    found = [_conflict(way) for way in meaning.condition.ways]
+    yield from dict.fromkeys(found)
+
+
+def _conflict(way: Way) -> Finding:
+    """The fewest atoms of the way that cannot be met together."""
+    term = next(term for term, values in way.values.items() if nothing(values))
+    atoms = [atom for atom in way.atoms if atom.term == term]
+    candidates = (some for size in (1, 2) for some in combinations(atoms, size))
+    least = next((each for each in candidates if nothing(_common(each, term.domain.values))), atoms)
+    excluding = nothing(_common(least, ANYTHING)) and len(least) > 1
+    reason = "they exclude each other" if excluding else term.domain.said
+    text = " && ".join(dict.fromkeys(map(str, least)))
+    return _finding(least, f"{text} can never be{f': {reason}' if reason else ''}")
+
+
+def _common(atoms: Sequence[Atom], values: Values) -> Values:
+    return reduce(both, (atom.values for atom in atoms), values)
+
+
+def _finding(atoms: Sequence[Atom], message: str) -> Finding:
+    start = min(atom.expr.start for atom in atoms)
+    return Finding(message, ("when",), start, max(atom.expr.end for atom in atoms))
+
+
+def settled(meanings: Sequence[Meaning]) -> Iterator[Finding]:
+    """Parts of a condition that the tools' schemas make true, or false, for every call."""
+    each = [_settled_parts(meaning) for meaning in meanings]
+    for place, message in each[0].items():
+        others = [parts.get(place, "") for parts in each[1:]]
+        said = message.partition(": ")[0]
+        if all(other.partition(": ")[0] == said for other in others):
+            shown = message if all(other == message for other in others) else said
+            yield Finding(shown, ("when",), *place, level="warning")
+
+
+def _settled_parts(meaning: Meaning) -> Mapping[tuple[int, int], str]:
+    """What to say of each such part, by its place in the text."""
+    found = {}
+    for atom in meaning.condition.atoms:
+        outcome = _outcome(atom)
+        if outcome is not None and not atom.term.domain.of_tool:
+            said = "is always true" if outcome else "can never be"
+            reason = atom.term.domain.said
+            message = f"{written(atom.expr)} {said}{f': {reason}' if reason else ''}"
+            found[atom.expr.start, atom.expr.end] = message
+    return found
+
+
+def _outcome(atom: Atom) -> bool | None:
+    """What the part as it is written always comes to."""
+    if atom.is_never_met:
+        return not atom.positive
+    return atom.positive if atom.is_always_met else None

@@ -1,0 +1,51 @@
+"""Forms that come to lists and maps."""
+
+from __future__ import annotations
+
+from agentrt.policy.cel import BOOL, ListOf
+
+from .contexts import Place
+from .forms_any import iterated
+from .made import MEMBER, PRODUCT, SUM, Made, Part, form
+from .maker import Maker, Want
+
+__all__ = ["LISTS", "MAPS"]
+
+
+def literal(maker: Maker, want: Want) -> Made:
+    return maker.literal(want)
+
+
+def joined(maker: Maker, want: Want) -> Made:
+    left, right = maker.part(want.of(want.type), SUM), maker.part(want.of(want.type), PRODUCT)
+    return form(want.type, SUM, left, " + ", right)
+
+
+def filtered(maker: Maker, want: Want) -> Made:
+    assert isinstance(want.type, ListOf)
+    of = maker.part(want.of(want.type), MEMBER)
+    name = maker.variable(want)
+    inside = want.binding(_variable(name, want.type)).of(BOOL)
+    return form(want.type, MEMBER, of, f".filter({name}, ", maker.part(inside), ")", binds=name)
+
+
+def _variable(name: str, of: ListOf) -> Place:
+    return Place(name, of.item, None, (), name)
+
+
+def mapped(maker: Maker, want: Want) -> Made | None:
+    assert isinstance(want.type, ListOf)
+    found = iterated(maker, want)
+    if found is None:
+        return None
+    of, variable = found
+    inside = want.binding(variable)
+    pieces = [Part(of, MEMBER), f".map({variable.text}, "]
+    if maker.random.random() < 0.25:
+        pieces += [maker.part(inside.of(BOOL)), ", "]
+    pieces += [maker.part(inside.of(want.type.item)), ")"]
+    return form(want.type, MEMBER, *pieces, binds=variable.text)
+
+
+LISTS = [(4, literal), (2, joined), (2, filtered), (3, mapped)]
+MAPS = [(4, literal)]
