@@ -377,8 +377,8 @@ class CallDecided(Event):
     """The completed arguments as RFC 8785 JSON; `arguments_digest` is their SHA-256."""
     reason: Annotated[str, CONTENT]
     facts: Annotated[bytes | None, CONTENT] = None
-    """What the rules read: `values` by expression, `errors` by rule, and `found`, which says
-    where a value was found."""
+    """What the rules read: `values` by expression, `limits`, `errors` and `waits` by rule, and
+    `found`, which says where a value was found."""
     asked: Annotated[bytes | None, CONTENT] = None
     """The completed arguments before rules set some of them."""
     preview: Annotated[str | None, CONTENT] = None

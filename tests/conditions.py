@@ -23,7 +23,7 @@ from agentrt.policy.cel import (
     Timestamp,
     Type,
     check,
-    compile,
+    compile,  # noqa: A004 - the word that goes with parse and check
     parse,
 )
 

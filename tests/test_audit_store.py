@@ -29,6 +29,7 @@ from worlds import (
 )
 
 from agentrt.audit import STORE_CHAIN, AuditStore
+from agentrt.audit import store as store_file
 from agentrt.errors import (
     CarriedElsewhere,
     ClockWentBack,
@@ -506,6 +507,27 @@ async def test_records_are_searched_by_what_their_headers_say(store: AuditStore)
     assert store.search(reviewer="nobody") == []
     assert store.search(since=AT + 1) == []
     assert len(store.search(until=AT + 1)) == 37
+
+
+async def test_a_walk_over_all_records_follows_their_arrival_and_holds_few_of_them(
+    store: AuditStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_file, "READ_AT_ONCE", 3)
+    one, other = Run("r_0000000000000001"), Run("r_0000000000000002")
+    for _ in range(2):
+        one = await store.append(one, [started("first") if one.seq == 0 else asked()])
+        other = await store.append(other, [started("second") if other.seq == 0 else asked()])
+    heard: list[int] = []
+    walk = store.in_order(progress=heard.append)
+    first = [next(walk) for _ in range(3)]
+    assert [(record.run, record.seq) for record in first] == [
+        (one.id, 1), (other.id, 1), (one.id, 2),
+    ]  # fmt: skip
+    assert getattr(first[1].event, "prompt", "") == "second"
+    assert heard == []
+    await store.append(one, [RunCancelled(by_ref="x", by="x", reason="x")])  # nobody has to wait
+    assert [(record.run, record.seq) for record in walk] == [(other.id, 2), (one.id, 3)]
+    assert heard == [3, 5]
 
 
 async def test_people_are_searched_by_their_names_though_no_header_has_one(

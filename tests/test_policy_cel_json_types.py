@@ -141,10 +141,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
-WORDS = st.sampled_from(
-    "type enum const anyOf oneOf allOf items prefixItems properties required "
-    "additionalProperties patternProperties $ref $defs format default".split()
-)
+KEYWORDS = """type enum const anyOf oneOf allOf items prefixItems properties required
+    additionalProperties patternProperties $ref $defs format default"""
+WORDS = st.sampled_from(KEYWORDS.split())
 SCHEMAS = st.recursive(
     JSON | st.sampled_from(["string", "object", "array", "null", "integer", "#/$defs/a"]),
     lambda inner: st.dictionaries(WORDS | st.just("a"), inner) | st.lists(inner, max_size=3),

@@ -233,23 +233,26 @@ def test_parentheses_alone_do_not_nest() -> None:
     assert written(parse("(" * 1900 + "a" + ")" * 1900)) == "a"
 
 
-PIECES = st.sampled_from(
-    "args run now . ? : , ( ) [ ] { } ! - + * / % == != < <= > >= && || in true false null "
-    "has( size( .all(x, .map( .filter( 1 2.5 0x1f 1u 'a' \"b\" r' ''' \\ ` // \n \u00e9 = & | ".split(
-        " "
-    )
+SIGNS = """args run now . ? : , ( ) [ ] { } ! - + * / % == != < <= > >= && || in true false null
+    has( size( .all(x, .map( .filter( 1 2.5 0x1f 1u 'a' "b" r' ''' \\ ` // \u00e9 = & |"""
+PIECES = st.sampled_from([*SIGNS.split(), "\n"])
+TEXTS = st.one_of(
+    st.text(max_size=80), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES).map("".join)
 )
 
 
-@given(st.text(max_size=80) | st.lists(PIECES, max_size=25).map(" ".join) | st.lists(PIECES).map("".join))  # fmt: skip
-def test_any_text_is_a_tree_or_malformed_at_a_place_in_it(text: str) -> None:
+def places(text: str) -> list[tuple[int, int]]:
+    """Of all the parts, or of the one that is malformed."""
     try:
-        expr = parse(text)
+        return [(part.start, part.end) for part in walk(parse(text))]
     except Malformed as error:
-        assert 0 <= error.start <= error.end <= max(len(text), error.start + 1)
-        assert error.message
-    else:
-        assert all(0 <= part.start < part.end <= len(text) for part in walk(expr))
+        return [(error.start, error.end)]
+
+
+@given(TEXTS)
+def test_any_text_is_a_tree_or_malformed_at_a_place_in_it(text: str) -> None:
+    assert places(text)
+    assert all(0 <= start <= end <= len(text) for start, end in places(text))
 
 
 def test_arithmetic_of_one_level_leans_to_the_left() -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,13 +78,18 @@ def test_a_written_moment_reads_as_itself(nanos: int) -> None:
     assert moment.seconds() == nanos // 10**9
 
 
+def outcome(read: Callable[[str], object], text: str) -> str:
+    """What comes of reading the text: a value or a message, and no other error."""
+    try:
+        return repr(read(text))
+    except Failed as error:
+        return error.message
+
+
 @given(st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+Z-]{5,20}"))
 def test_any_text_is_a_moment_or_fails(text: str) -> None:
     for read in (Timestamp.parsed, Timestamp.from_json, Duration.parsed, zone_of):
-        try:
-            read(text)
-        except Failed as error:
-            assert len(error.message) < 150
+        assert len(outcome(read, text)) < 1000
 
 
 def test_a_clock_of_milliseconds_gives_a_moment() -> None:
@@ -138,7 +145,10 @@ def test_a_written_duration_reads_as_itself(nanos: int) -> None:
 # Zones
 
 
-@pytest.mark.parametrize("name", ["Nowhere/X", "Z", "utc/../UTC", "../etc/passwd", "Europe", "+24:00", "+01:60", "+1", "\0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["Nowhere/X", "Z", "utc/../UTC", "../etc/passwd", "Europe", "+24:00", "+01:60", "+1", "\0"],
+)
 def test_what_is_no_zone_fails(name: str) -> None:
     with pytest.raises(Failed, match="is no time zone"):
         zone_of(name)

@@ -31,8 +31,7 @@ TEXTS = st.recursive(NAMES | LITERALS, operators, max_leaves=12)
 def shape(expr: Expr) -> list[tuple[type, Any]]:
     """The tree without its places."""
     return [
-        (type(part), repr(part.value) if isinstance(part, Literal) else None)
-        for part in walk(expr)
+        (type(part), repr(part.value) if isinstance(part, Literal) else None) for part in walk(expr)
     ]
 
 

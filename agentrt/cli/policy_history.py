@@ -117,7 +117,7 @@ def _candidate(project: Project, folder: Path) -> Policy:
 
 def _backtest(project: Project, policy: Policy, since: int | None) -> Backtest:
     with _records(project) as records:
-        found = backtested(records, policy, since=since)
+        found = backtested(records, policy, tools=project.tools, since=since)
     progress_over()
     return found
 

@@ -19,6 +19,7 @@ from agentrt.errors import ProjectError
 from agentrt.policy.explanation import rule_text
 from agentrt.policy.rules import SEVERITIES
 from agentrt.run import Run, ToolCall, explain
+from agentrt.run.why import readings
 from agentrt.visible import hidden, visible
 
 __all__ = [
@@ -232,6 +233,13 @@ def _why_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
         yield from (f"  | {visible(line)}" for line in rule_text(rule, texts.get(rule.file, "")))
     if not call.rules:
         yield _fact("rule", rules_told(call.rules, call.basis))
+    for read in readings(call.facts):
+        yield from _paragraph("read", read)
+    if call.changed:
+        asked = (call.asked or b"").decode(errors="replace")
+        yield from _paragraph("set", f"policy set {', '.join(call.changed)}; asked was {asked}")
+    if call.awaiting:
+        yield _fact("waits for", ", ".join(call.awaiting))
 
 
 def _arguments_told(call: ToolCall) -> str:

@@ -253,7 +253,8 @@ def state(folder: Path, run: str, name: str, value: str, by: str | None) -> None
         stated = asyncio.run(stating)
     narrate(f"{found}: {name} is stated")
     if stated.status == "running":
-        narrate(f"go on, unless a process carries it: agentrt runs resume {found}")
+        script = " --simulated SCRIPT" if stated.simulated else ""
+        narrate(f"unless a process carries it on: agentrt runs resume {found}{script}")
 
 
 def _value(text: str) -> Any:

@@ -7,13 +7,10 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, assert_never
 
-from sqlalchemy import Connection
-
-from agentrt.approvals.histories import Histories, RunHistory
-from agentrt.approvals.revisions import is_current, revise, same_decision, still_says
+from agentrt.approvals.histories import Histories
 from agentrt.approvals.verdicts import check_approvals
 from agentrt.audit import AuditStore, Draft
 from agentrt.claude import Claude, Failure, Reply, Requests
@@ -26,7 +23,6 @@ from agentrt.events import (
     CallExpired,
     CallFinished,
     CallSettled,
-    CallStarted,
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
@@ -35,9 +31,8 @@ from agentrt.events import (
     RunFinished,
 )
 from agentrt.loop.calls import call_for, check_doubt, enter, preview, started
+from agentrt.loop.deciding import Deciding
 from agentrt.loop.show import Show
-from agentrt.policy import Known, Policy
-from agentrt.policy.facts import History
 from agentrt.run import (
     Approval,
     AskClaude,
@@ -49,7 +44,6 @@ from agentrt.run import (
     Run,
     Step,
     ToolCall,
-    evolve,
     fold,
     next_step,
 )
@@ -95,9 +89,7 @@ class Carry:
         """The revision of each call that was decided here and not read from the store."""
         self._around = around
         self._store = around.store
-        self._histories = around.histories()
-        self._durable: RunHistory | None = None
-        """What happened in the run as far as it is durable, once a decision has asked for it."""
+        self._deciding = Deciding(around.histories, around.tools)
         self.ended = asyncio.Event()
         """Set by whoever sees that the run was ended from outside."""
 
@@ -155,7 +147,7 @@ class Carry:
         if not draft.written:
             return
         process = self._store.process if fenced else None
-        check = self._check_of(draft)
+        check = self._deciding.check_of(draft)
         try:
             await self._store.commit(draft, process=process, not_after=not_after, check=check)
         except Conflict:
@@ -187,8 +179,7 @@ class Carry:
     def _go_on_from(self, run: Run, records: Sequence[Record]) -> None:
         """The run is durable so far, `records` being the last ones."""
         self._draft = Draft.of(run)
-        if self._durable is not None:
-            self._durable = self._durable.fold(records)
+        self._deciding.went_on(records)
         self._show(records)
 
     def _show(self, records: Sequence[Record]) -> None:
@@ -304,78 +295,7 @@ class Carry:
         return max(self._store.clock(), self.run.at)
 
     async def _revised(self, call: ToolCall, at: int) -> CallDecided:
-        history = await self._history()
-        known = await self._known(call, at, history.now)
-        return self._revise(self.run, call, known)
-
-    def _revise(self, run: Run, call: ToolCall, known: Known) -> CallDecided:
-        return revise(run, call, tools=self._around.tools, policy=self._policy, known=known)
-
-    @property
-    def _policy(self) -> Policy:
-        return self._histories.policy
-
-    async def _history(self) -> RunHistory:
-        """What happened in the run so far, as the policy that holds now needs to know it."""
-        if self._histories is not self._around.histories():
-            self._histories, self._durable = self._around.histories(), None
-        if self._durable is None:
-            before = self._draft.before
-            self._durable = await asyncio.to_thread(self._histories.of_run, before)
-        return self._durable.fold(self._draft.records)
-
-    async def _known(self, call: ToolCall, at: int, history: History) -> Known:
-        read = partial(
-            self._histories.known,
-            self.run,
-            call,
-            at=at,
-            history=history,
-            pending=self._draft.records,
-        )
-        return await asyncio.to_thread(read) if self._histories.across_runs else read()
-
-    # --- check ----------------------------------------------------------------------------
-
-    def _check_of(self, draft: Draft) -> Callable[[Connection], None] | None:
-        """What to look at in the transaction of a draft: two calls must not both pass one cap.
-
-        Facts that reach across runs may have changed since a call was decided, so it is decided
-        again with what the store holds then. Another answer is a Conflict.
-        """
-        if not self._histories.across_runs or self._durable is None:
-            return None
-        histories, durable = self._histories, self._durable
-
-        def check(connection: Connection) -> None:
-            run, history = draft.before, durable
-            for index, record in enumerate(draft.records):
-                if isinstance(record.event, CallDecided | CallStarted):
-                    call = _call_in(run, record.event.call)
-                    known = histories.known(
-                        run,
-                        call,
-                        at=record.at,
-                        history=_as_decided(history, record.event),
-                        pending=draft.records[:index],
-                        connection=connection,
-                    )
-                    self._check_still(run, call, record.event, known)
-                run, history = evolve(run, record), history.evolve(record)
-
-        return check
-
-    def _check_still(
-        self, run: Run, call: ToolCall, event: CallDecided | CallStarted, known: Known
-    ) -> None:
-        again = self._revise(run, call, known)
-        stands = (
-            same_decision(again, event)
-            if isinstance(event, CallDecided)
-            else still_says(again, call)
-        )
-        if not stands:
-            raise Conflict(f"What {call.id} was decided by has changed since.")
+        return await self._deciding.revised(self._draft, call, at=at)
 
     async def _with_preview(self, call: ToolCall, decided: CallDecided) -> CallDecided:
         if not self._previews(decided):
@@ -406,24 +326,23 @@ class Carry:
         """New revisions of the calls whose decision or approvals no longer hold."""
         revisions: list[AnyEvent] = []
         for call in calls:
-            if self._decided_here.get(call.id) == call.revision and not call.approvals:
+            if self._is_fresh(call):
                 continue
             good = await self._good_approvals(call)
-            if await self._is_current(call) and len(good) == len(call.approvals):
+            at = self._now()
+            current = await self._deciding.is_current(self._draft, call, at=at)
+            if current and len(good) == len(call.approvals):
                 continue
-            revised = await self._revised(replace(call, approvals=tuple(good)), self._now())
+            revised = await self._revised(replace(call, approvals=tuple(good)), at)
             revisions.append(await self._with_preview(call, revised))
         return revisions
 
-    async def _is_current(self, call: ToolCall) -> bool:
-        """Whether the decision holds, by what had happened in the run when it was taken.
-
-        What happens in other runs, and the time, are as they are now.
-        """
-        history = await self._history()
-        known = await self._known(call, self._now(), history.decided.get(call.id, history.now))
-        return is_current(
-            self.run, call, tools=self._around.tools, policy=self._policy, known=known
+    def _is_fresh(self, call: ToolCall) -> bool:
+        """Whether it was decided here, by the policy that still holds, and nobody was asked."""
+        return (
+            self._decided_here.get(call.id) == call.revision
+            and not call.approvals
+            and self._deciding.up_to_date
         )
 
     async def _good_approvals(self, call: ToolCall) -> list[Approval]:
@@ -434,7 +353,7 @@ class Carry:
         return check_approvals(
             self.run,
             call,
-            reviewers=self._policy.reviewers,
+            reviewers=self._deciding.policy.reviewers,
             store=self._store.id,
             heads=heads,
             at=self._store.clock(),
@@ -543,19 +462,6 @@ def _deadline(run: Run) -> Fail:
         "gives it as much again.",
         resumable=True,
     )
-
-
-def _call_in(run: Run, id: str) -> ToolCall:
-    call = run.call(id)
-    if call is None:
-        raise Conflict(f"{run.id} has no call {id}.")
-    return call
-
-
-def _as_decided(history: RunHistory, event: CallDecided | CallStarted) -> History:
-    """What had happened in the run when a call was decided, or has until it is."""
-    started = isinstance(event, CallStarted)
-    return history.decided.get(event.call, history.now) if started else history.now
 
 
 def _is_late(call: ToolCall, now: int) -> bool:

@@ -8,7 +8,8 @@ the candidate would have refused still has the consequences that it had.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic_core import from_json
@@ -21,6 +22,7 @@ from agentrt.policy.known import Known
 from agentrt.policy.rules import Approve
 from agentrt.policy.tools_file import RaisedTool
 from agentrt.run import Run, ToolCall, evolve
+from agentrt.tools import Tool
 
 __all__ = ["Backtest", "Change", "Judged", "backtest"]
 
@@ -28,6 +30,8 @@ BY_POLICY = ("rules", "default", "second_attempt")
 """What a policy decided; arguments that did not fit, or a tool that was gone, it did not."""
 
 Kind = Literal["verdict", "arguments", "approval"]
+
+NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -86,26 +90,33 @@ class Backtest:
     """Calls that the candidate holds."""
     changes: list[Change] = field(default_factory=list)
     matched: dict[str, int] = field(default_factory=dict)
-    """How many calls each rule of the candidate matched."""
+    """How many calls each rule of the candidate matched, those in shadow too."""
 
     def note(self, judged: Judged) -> None:
         """Count a call."""
         self.decided += 1
         self.asked_then += judged.event.verdict == "hold"
         self.asked_now += judged.verdict == "hold"
-        for rule in judged.decision.rules:
+        for rule in (*judged.decision.rules, *judged.decision.shadow):
             self.matched[rule.id] = self.matched.get(rule.id, 0) + 1
         if (kind := judged.change) is not None:
             self.changes.append(Change(kind, judged))
 
 
-def backtest(records: Iterable[Record], policy: Policy, *, since: int | None = None) -> Backtest:
+def backtest(
+    records: Iterable[Record],
+    policy: Policy,
+    *,
+    tools: Mapping[str, Tool] = NO_TOOLS,
+    since: int | None = None,
+) -> Backtest:
     """What `policy` says to the calls in `records`, which are in the order of their arrival.
 
-    Those decided before `since` (milliseconds since the epoch) are history only.
+    `tools` complete the arguments that rules set. What was decided before `since` (milliseconds
+    since the epoch) is history only.
     """
     found = Backtest()
-    for judged in replay(records, policy):
+    for judged in replay(records, policy, tools):
         if since is not None and judged.record.at < since:
             continue
         if judged.decision.basis == "unknown_tool":
@@ -115,9 +126,11 @@ def backtest(records: Iterable[Record], policy: Policy, *, since: int | None = N
     return found
 
 
-def replay(records: Iterable[Record], policy: Policy) -> Iterator[Judged]:
+def replay(
+    records: Iterable[Record], policy: Policy, tools: Mapping[str, Tool] = NO_TOOLS
+) -> Iterator[Judged]:
     """Every recorded decision of a policy, with the candidate's."""
-    past = _Past(policy)
+    past = _Past(policy, tools)
     for record in records:
         event = record.event
         if isinstance(event, CallDecided) and event.basis in BY_POLICY:
@@ -128,8 +141,9 @@ def replay(records: Iterable[Record], policy: Policy) -> Iterator[Judged]:
 class _Past:
     """Everything that happened before a record, as the candidate needs to know it."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, tools: Mapping[str, Tool]) -> None:
         self._policy = policy
+        self._complete = {name: tool.complete for name, tool in tools.items()}
         self._runs: dict[str, Run] = {}
         self._histories: dict[str, History] = {}
         self._users: dict[str, History] = {}
@@ -138,7 +152,7 @@ class _Past:
 
     def evolve(self, record: Record) -> None:
         run = evolve(self._runs.get(record.run) or Run(record.run), record)
-        self._runs[record.run] = run
+        self._runs[record.run] = _at_rest(run)
         self._histories[record.run] = self._history(record).evolve(record)
         if run.user_ref is not None:
             user = self._users.get(run.user_ref) or History.of(self._policy.needs.user)
@@ -160,7 +174,8 @@ class _Past:
             return self._policy.decide_unknown(event.tool)
         arguments = from_json(event.asked or event.arguments)
         known = self._known(run, call, record.at)
-        return self._policy.decide(Question(self._tool(run, event), arguments, known))
+        complete = self._complete.get(event.tool, dict)
+        return self._policy.decide(Question(self._tool(run, event), arguments, known, complete))
 
     def _known(self, run: Run, call: ToolCall, at: int) -> Known:
         start = History.of(self._policy.needs.user)
@@ -188,6 +203,20 @@ class _Past:
             frozenset(event.untrusted),
         )
         return self._policy.seen(tool)
+
+
+def _at_rest(run: Run) -> Run:
+    """A run that is over without what was said in it: a store may have more of them than fit."""
+    if not run.over or run.resumable:
+        return run
+    nothing = Run(run.id)
+    return replace(
+        run,
+        messages=nothing.messages,
+        past_calls=nothing.past_calls,
+        calls=nothing.calls,
+        definition=nothing.definition,
+    )
 
 
 def _terms(approver: Approver | None) -> tuple[Any, ...]:

@@ -75,9 +75,9 @@ def _of_facts(case: Case, policy: Policy) -> Iterator[Mistake]:
             yield ("facts", name), f"{name} is a fact of a user: say `user:` too"
         else:
             try:
-                adapted(types[name], value)
+                adapted(types[name], value, name=name)
             except Failed as error:
-                yield ("facts", name), f"{name} is a {types[name]}: {error}"
+                yield ("facts", name), str(error)
 
 
 def _of_limits(case: Case, policy: Policy) -> Iterator[Mistake]:

@@ -26,6 +26,9 @@ __all__ = [
     "decide_unknown",
 ]
 
+_FOUND_MAX = 3
+"""How many values a reason tells the places of; the decision records them all."""
+
 DefaultRead = Literal["allow", "hold"]
 
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
@@ -144,11 +147,11 @@ def _concluded(
         bundle=bundle,
         rules=_refs([*deciding, *_sorted(judgement.matched)]),
         deciding=_refs(deciding),
-        considered=_refs(judgement.considered),
+        considered=_refs([*judgement.considered, *_overruled(judgement, deciding)]),
         shadow=_refs(judgement.shadow),
         failed=judgement.failed,
         awaiting=awaiting,
-        wait_s=min((one.rule.defer_s for one in judgement.awaiting.values()), default=0),
+        wait_s=min((one.rule.defer_s for one in judgement.waiting), default=0),
         approve=_strictest(rules, tool) if verdict == "hold" else None,
         grouped=any(rule.group == "run" for rule in rules),
         settings=judgement.settings,
@@ -157,15 +160,22 @@ def _concluded(
     )
 
 
+def _overruled(judgement: Judgement, deciding: Sequence[Bound]) -> list[Bound]:
+    """Rules that would hold the call, since they wait or are stuck, where others deny it."""
+    decided = {one.rule.id for one in deciding}
+    holding = (*judgement.stuck, *judgement.waiting)
+    return [one for one in holding if one.rule.id not in decided]
+
+
 def _deciding(judgement: Judgement) -> tuple[list[Bound], Verdict | None]:
     """The rules that decide, in one order, and what they decide."""
     matched = judgement.matched
     if denying := [one for one in matched if one.rule.decide == "deny"]:
         return _sorted(denying), "deny"
     holding = [one for one in matched if one.rule.decide == "hold"]
-    if holding or judgement.stuck or judgement.awaiting:
+    if holding or judgement.stuck or judgement.waiting:
         asked = {one.rule.id: one for one in (*holding, *judgement.stuck)}
-        asked |= {one.rule.id: one for one in judgement.awaiting.values()}
+        asked |= {one.rule.id: one for one in judgement.waiting}
         return _sorted(asked.values()), "hold"
     return (_sorted(matched), "allow") if matched else ([], None)
 
@@ -175,7 +185,7 @@ def _sorted(bounds: Iterable[Bound]) -> list[Bound]:
 
 
 def _awaited(judgement: Judgement) -> tuple[str, ...]:
-    return tuple(sorted(judgement.awaiting))
+    return tuple(sorted(set(judgement.awaiting.values())))
 
 
 def _reason(deciding: Sequence[Bound], judgement: Judgement, awaiting: Sequence[str]) -> str:
@@ -186,7 +196,8 @@ def _reason(deciding: Sequence[Bound], judgement: Judgement, awaiting: Sequence[
         if bound.rule.id in judgement.failed
     ]
     said += [f"(It waits for {', '.join(awaiting)}.)"] if awaiting else []
-    return " ".join(said)
+    told = dict.fromkeys(one.told for bound in deciding for one in judgement.suspected(bound))
+    return " ".join([*said, *list(told)[:_FOUND_MAX]])
 
 
 def _by_default(
@@ -202,7 +213,7 @@ def _by_default(
     return Decision(
         verdict=verdict,
         basis="default",
-        reason=_default_reason(tool.name, effect, verdict),
+        reason=_default_reason(tool.name, effect, verdict, bool(judgement.considered)),
         rules_digest=_digest_of_default(effect, verdict, approve),
         bundle=bundle,
         considered=_refs(judgement.considered),
@@ -214,12 +225,13 @@ def _by_default(
     )
 
 
-def _default_reason(name: str, effect: str, verdict: DefaultRead) -> str:
+def _default_reason(name: str, effect: str, verdict: DefaultRead, considered: bool) -> str:
+    said = f"No rule on {name} applies" if considered else f"No rule speaks of {name}"
     if verdict == "allow":
-        return f"No rule speaks of {name}, and this policy lets reads run."
+        return f"{said}, and this policy lets reads run."
     if effect == "read":
-        return f"No rule speaks of {name}, and this policy does not let reads run unasked."
-    return f"No rule speaks of {name}, and what does more than read waits for a person."
+        return f"{said}, and this policy does not let reads run unasked."
+    return f"{said}, and what does more than read waits for a person."
 
 
 def _strictest(rules: Sequence[Rule], tool: ToolLike) -> Approve:

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentrt.policy.bound import Bound
 from agentrt.policy.cel import Failed, Undetermined, Unknown, plain
-from agentrt.policy.known import Known
+from agentrt.policy.known import Found, Known
 
 __all__ = ["Judgement", "judge"]
 
@@ -27,10 +27,14 @@ class Judgement:
     """Rules in `mode: shadow` that would speak."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Why a rule could not be evaluated, by its id."""
-    awaiting: Mapping[str, Bound] = field(default_factory=dict)
-    """The facts that are not known yet, each with a rule that asks for it."""
+    waiting: tuple[Bound, ...] = ()
+    """Rules that ask for a fact that is not known yet."""
+    awaiting: Mapping[str, str] = field(default_factory=dict)
+    """The fact that a rule waits for, by its id."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The arguments that rules set."""
+    found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    """What a rule found of the values that it asked for, by its id."""
     values: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """What the conditions were asked with."""
     asked_with: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -39,6 +43,12 @@ class Judgement:
     def values_for(self, bound: Bound) -> Mapping[str, Any]:
         """What a rule's condition was asked with when it spoke."""
         return self.asked_with if bound.rule.set and self.asked_with else self.values
+
+    def suspected(self, bound: Bound) -> tuple[Found, ...]:
+        """The values that the rule found where they should not come from, and nowhere else."""
+        found = self.found.get(bound.rule.id, ())
+        good = [one.value for one in found if one.function != "from_tool"]
+        return tuple(one for one in found if one.function == "from_tool" and one.value not in good)
 
     def then(self, second: Judgement) -> Judgement:
         """This one of the arguments as asked for, and `second` of the arguments as rules set them.
@@ -54,8 +64,10 @@ class Judgement:
             considered=tuple(one for one in second.considered if one not in matched),
             shadow=_once([*self.shadow, *second.shadow]),
             failed={**self.failed, **second.failed},
+            waiting=_once([*self.waiting, *second.waiting]),
             awaiting={**second.awaiting, **self.awaiting},
             settings=self.settings,
+            found={**self.found, **second.found},
             values=second.values,
             asked_with=self.values,
         )
@@ -94,8 +106,10 @@ class _Judging:
         self._considered: list[Bound] = []
         self._shadow: list[Bound] = []
         self._failed: dict[str, str] = {}
-        self._awaiting: dict[str, Bound] = {}
+        self._waiting: list[Bound] = []
+        self._awaiting: dict[str, str] = {}
         self._settings: dict[str, Any] = {}
+        self._found: dict[str, tuple[Found, ...]] = {}
 
     def judgement(self) -> Judgement:
         return Judgement(
@@ -104,12 +118,20 @@ class _Judging:
             considered=tuple(self._considered),
             shadow=tuple(self._shadow),
             failed=self._failed,
+            waiting=tuple(self._waiting),
             awaiting=self._awaiting,
             settings={} if self._stuck else self._settings,
+            found=self._found,
             values=self._values,
         )
 
     def hear(self, bound: Bound) -> None:
+        noted = len(self._known.found)
+        self._hear(bound)
+        if len(self._known.found) > noted:
+            self._found[bound.rule.id] = tuple(self._known.found[noted:])
+
+    def _hear(self, bound: Bound) -> None:
         rule = bound.rule
         try:
             speaks = bound.met(self._values, self._known) and self._over_limit(bound)
@@ -126,7 +148,8 @@ class _Judging:
         """A rule that would keep the call from running, or change it, counts against it."""
         rule = bound.rule
         if isinstance(error, Unknown) and rule.mode == "enforce" and rule.decide != "allow":
-            self._awaiting.setdefault(error.name, bound)
+            self._waiting.append(bound)
+            self._awaiting[rule.id] = error.name
             return
         self._failed[rule.id] = str(error)
         if rule.mode == "shadow":

@@ -12,8 +12,13 @@ from agentrt.policy.cel import Failed, Timestamp
 from agentrt.policy.facts.history import Facts, History
 from agentrt.policy.provenance import Place, Texts
 from agentrt.run import Run, ToolCall
+from agentrt.visible import visible
 
-__all__ = ["NOTHING", "RESULTS", "SAID", "TRUSTED", "Known", "limit_name"]
+__all__ = ["NOTHING", "RESULTS", "SAID", "TRUSTED", "Found", "Known", "limit_name"]
+
+_SHOWN_MAX = 100
+_TOLD_MAX = 60
+"""Characters shown of a value where it is recorded, and in a sentence."""
 
 NOTHING = History.of(Facts(()))
 """A history without facts."""
@@ -25,6 +30,28 @@ SAID, RESULTS, TRUSTED = "(said)", "(results)", "(trusted)"
 def limit_name(rule: str) -> str:
     """The name of the fold that counts towards a rule's limit."""
     return f"(limit {rule})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value that a condition asked for, and where it was found."""
+
+    function: str
+    value: Any
+    place: Place
+    label: str = ""
+    as_written: bool = True
+    """Whether it stands there just so, and not only something of it or like it."""
+
+    @property
+    def told(self) -> str:
+        """The same in a sentence."""
+        how = "was found" if self.as_written else "was found, not word for word,"
+        return f"{_shown(self.value, _TOLD_MAX)} {how} in {self.place}."
+
+    def __str__(self) -> str:
+        function = f"{self.function} {self.label}" if self.label else self.function
+        return f"{function}({_shown(self.value)})"
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ class Known:
     environment: str = "development"
     now: int = 0
     """Milliseconds since the epoch."""
-    found: dict[str, str] = field(default_factory=dict, compare=False)
+    found: list[Found] = field(default_factory=list, compare=False)
     """Notes of this decision: where the values that it asked for were found."""
 
     @classmethod
@@ -108,12 +135,24 @@ class Known:
     def from_tool(self, value: Any, label: str) -> bool:
         """Whether a result of a tool with the label contains the value, however it is spelt."""
         results: Mapping[str, Texts] = self.run.value(RESULTS, self.now)
-        found = results[label].find_wide(value) if label in results else None
-        return self._note(f"from_tool {label}", value, found)
+        if label not in results:
+            return False
+        parts = value if isinstance(value, list | tuple) else [value]
+        # Each by itself, so that the decision can say which of several addresses it is.
+        suspected = [self._suspected(part, label, results[label]) for part in parts]
+        return True in suspected
+
+    def _suspected(self, value: Any, label: str, texts: Texts) -> bool:
+        place = texts.find_wide(value)
+        if place is None:
+            return False
+        as_written = texts.find_narrow(value)
+        self.found.append(Found("from_tool", value, as_written or place, label, bool(as_written)))
+        return True
 
     def _note(self, function: str, value: Any, place: Place | None) -> bool:
         if place is not None:
-            self.found[f"{function}({_shown(value)})"] = str(place)
+            self.found.append(Found(function, value, place))
         return place is not None
 
 
@@ -162,6 +201,7 @@ def _about(user: User | None) -> dict[str, Any]:
     return {"name": user.name, "roles": list(user.roles), "verified": user.verified}
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"
+def _shown(value: Any, characters_max: int = _SHOWN_MAX) -> str:
+    """A value for a person to read: cut, and with nothing in it that a terminal would obey."""
+    text = visible(repr(value))
+    return text if len(text) <= characters_max else f"{text[: characters_max - 1]}…"

@@ -20,13 +20,18 @@ from agentrt.events import (
 from agentrt.policy.cel import ANY
 from agentrt.policy.facts.fact import Fact
 from agentrt.policy.known import RESULTS, SAID, TRUSTED
-from agentrt.policy.provenance import Place, Texts, fields_of, is_field
+from agentrt.policy.provenance import Place, Texts, fields_of, is_field, may_hold_field
 from agentrt.run.replacing import replace
 from agentrt.tools.tool import UNTRUSTED
+from agentrt.visible import visible
 
 __all__ = ["origin_facts"]
 
 _RESULTS: tuple[type[Event], ...] = (CallDecided, CallFinished, CallSettled)
+
+_ARGUMENTS_MAX = 80
+_FIELD_MAX = 60
+"""Characters told of a call's arguments, and of the path of a field: both can be anything."""
 
 
 def origin_facts(calls: Collection[str]) -> Iterator[Fact]:
@@ -110,7 +115,8 @@ def _is_untrusted(decided: CallDecided, path: str) -> bool:
     said = [pattern for pattern in decided.untrusted if not pattern.startswith("!")]
     facts = [pattern.removeprefix("!") for pattern in decided.untrusted if pattern not in said]
     named = [pattern for pattern in said if pattern != "*"]
-    return is_field(path, named) or ("*" in said and not is_field(path, facts))
+    # A result that was cut has no fields any more, only a text with all of them in it.
+    return may_hold_field(path, named) or ("*" in said and not is_field(path, facts))
 
 
 def _labels(decided: CallDecided, path: str) -> set[str]:
@@ -120,8 +126,14 @@ def _labels(decided: CallDecided, path: str) -> set[str]:
 
 
 def _place(decided: CallDecided, path: str) -> Place:
-    where = f"field {path} of the result" if path else "the result"
-    return Place(f"{where} of {decided.tool} ({decided.call})")
+    where = f"field {_shown(path, _FIELD_MAX)} of the result" if path else "the result"
+    arguments = _shown(_arguments(decided), _ARGUMENTS_MAX)
+    return Place(f"{where} of {decided.tool} {arguments} ({decided.call})")
+
+
+def _shown(text: str, characters_max: int) -> str:
+    shown = visible(text)
+    return shown if len(shown) <= characters_max else f"{shown[: characters_max - 1]}…"
 
 
 def _arguments(decided: CallDecided) -> str:

@@ -18,11 +18,11 @@ __all__ = ["facts_read"]
 def facts_read(decision: Decision, known: Known) -> bytes | None:
     """The values that conditions read, the errors and the places found; None when there are none.
 
-    As JSON: `values` by expression, `limits` and `errors` by rule, and `found`.
+    As JSON: `values` by expression, `limits`, `errors` and `waits` by rule, and `found`.
     """
     judgement = decision.judgement
     bounds = (*judgement.matched, *judgement.considered, *judgement.shadow, *judgement.stuck)
-    bounds += tuple(judgement.awaiting.values())
+    bounds += judgement.waiting
     values: dict[str, Any] = {}
     for bound in bounds:
         asked_with = judgement.values_for(bound)
@@ -35,7 +35,8 @@ def facts_read(decision: Decision, known: Known) -> bytes | None:
         "values": values,
         "limits": limits,
         "errors": dict(decision.failed),
-        "found": dict(known.found),
+        "waits": dict(judgement.awaiting),
+        "found": {str(found): str(found.place) for found in known.found},
     }
     said = {name: part for name, part in read.items() if part}
     return to_json(said) if said else None

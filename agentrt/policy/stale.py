@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Literal
 
@@ -13,6 +13,8 @@ from agentrt.policy.rules import Rule
 __all__ = ["stale"]
 
 Level = Literal["error", "warning"]
+
+_CARE = ("owner", "review_by")
 
 
 def stale(
@@ -26,14 +28,10 @@ def stale(
         if rule.review_by is not None and rule.review_by < today:
             message = f"{rule.id} was to be reviewed by {rule.review_by}: look at it and set a day"
             yield _at(rule, policy, message, level="error")
-        for key in _left_out(rule):
-            yield _at(rule, policy, f"{rule.id} has no {key!r}")
+        if left_out := [key for key in _CARE if getattr(rule, key) is None]:
+            yield _at(rule, policy, f"{rule.id} has no {' and no '.join(left_out)}")
         if rule.id in unmatched:
             yield _at(rule, policy, f"{rule.id} matched no call in the last {days} days")
-
-
-def _left_out(rule: Rule) -> Iterable[str]:
-    return [key for key in ("owner", "review_by") if getattr(rule, key) is None]
 
 
 def _at(rule: Rule, policy: Policy, message: str, *, level: Level = "warning") -> PolicyProblem:

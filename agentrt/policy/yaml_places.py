@@ -22,7 +22,7 @@ _PIECES = {
 _LINE = re.compile(rf"([^\n\r\x85\u2028\u2029]*)({_BREAK}|\Z)")
 
 _Character = tuple[str, int]
-"""A character of the value, as far as it says where lines are folded, and its origin."""
+"""A character of the value, and its origin."""
 
 
 def origins(raw: str, style: str, value: str) -> list[int] | None:
@@ -47,16 +47,18 @@ def _of_flow(raw: str, style: str) -> Iterator[int]:
         kind, start = piece.lastgroup, piece.start()
         if kind == "fold":
             breaks = [at.start() + start for at in LINE_BREAK.finditer(piece[0])]
-            yield from breaks if joined else _folded([raw[at] for at in breaks], breaks)
+            yield from breaks if joined else _kept(breaks, raw[breaks[0]])
         elif kind is None:
             yield start
         joined = kind == "joined"
 
 
-def _folded(characters: list[str], places: list[int]) -> list[int]:
-    """What is left of line breaks between two lines of text: one is a blank, more are one less."""
-    kept_as_it_is = characters[0] in "\u2028\u2029"
-    return places if len(places) == 1 or kept_as_it_is else places[1:]
+def _kept(breaks: list[int], first: str) -> list[int]:
+    """Which of the line breaks between two lines leave a character: one a blank, more the others.
+
+    The separators of Unicode are never folded.
+    """
+    return breaks if len(breaks) == 1 or first in "\u2028\u2029" else breaks[1:]
 
 
 def _of_block(raw: str, value: str, *, folded: bool) -> list[int] | None:

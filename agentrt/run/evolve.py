@@ -356,6 +356,7 @@ def _decided(call: ToolCall, event: CallDecided, record: Record) -> ToolCall:
         until=event.until,
         changed=event.changed,
         asked=event.asked,
+        facts=event.facts,
         repeatable=event.repeatable,
         tool_digest=event.tool_digest,
         arguments=event.arguments,
@@ -488,9 +489,18 @@ def _result_block(call: ToolCall) -> dict[str, Any]:
     block: dict[str, Any] = {
         "type": "tool_result",
         "tool_use_id": call.tool_use_id,
-        "content": call.result,
+        "content": _result_content(call),
     }
     return {**block, "is_error": True} if call.is_error else block
+
+
+def _result_content(call: ToolCall) -> str | list[dict[str, Any]]:
+    """The answer; Claude is told beside it what policy made of the call it asked for."""
+    if not call.changed or call.is_error:
+        return call.result
+    set_by_policy = {name: call.arguments_data.get(name) for name in call.changed}
+    note = f"[Policy changed the call: it ran with {to_json(set_by_policy).decode()}.]"
+    return [{"type": "text", "text": call.result}, {"type": "text", "text": note}]
 
 
 def _message(role: str, content: bytes) -> bytes:

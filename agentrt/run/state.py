@@ -149,6 +149,8 @@ class ToolCall:
     """The arguments that rules set."""
     asked: bytes | None = None
     """The completed arguments before rules set some of them."""
+    facts: bytes | None = None
+    """What the rules read, as `call.decided` has it."""
     repeatable: bool = False
     tool_digest: str = ""
     arguments: bytes = b"{}"

@@ -36,7 +36,7 @@ from agentrt.events import (
 from agentrt.run.evolve import evolve
 from agentrt.run.state import Run, ToolCall, moment
 
-__all__ = ["Fact", "Why", "decided_with", "explain", "tell"]
+__all__ = ["Fact", "Why", "decided_with", "explain", "readings", "tell"]
 
 TEXT_MAX = 2_000
 """Characters of one recorded text that the story repeats; the record holds the rest."""
@@ -309,10 +309,7 @@ def _decided(event: CallDecided) -> tuple[str, list[str]]:
     ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
     arguments = event.arguments.decode(errors="replace")
     details.append(f"arguments {event.arguments_digest[:12]}: {_cut(arguments)}")
-    if event.changed:
-        asked = (event.asked or b"").decode(errors="replace")
-        details.append(f"policy set {', '.join(event.changed)}; asked for was {_cut(asked)}")
-    details += _read(event)
+    details += _obligations(event)
     if event.preview:
         details.append(f"preview: {_cut(event.preview)}")
     return f"policy decided: {event.verdict} (revision {event.revision}{edited})", details
@@ -323,17 +320,27 @@ def _with_others(event: CallApproved | CallRejected) -> str:
     return f" together with {', '.join(others)}" if others else ""
 
 
-def _read(event: CallDecided) -> list[str]:
-    """What the rules read, and where values were found."""
-    read = from_json(event.facts) if event.facts is not None else {}
-    lines = [f"{name} was {_json(value)}" for name, value in read.get("values", {}).items()]
-    lines += [f"limit of {rule}: {spent}" for rule, spent in read.get("limits", {}).items()]
-    lines += [f"{what}: found in {where}" for what, where in read.get("found", {}).items()]
-    lines += [f"rule {rule} failed: {error}" for rule, error in read.get("errors", {}).items()]
+def readings(facts: bytes | None) -> Iterator[str]:
+    """What the rules read when they decided, a line each. The texts are not escaped."""
+    read = from_json(facts) if facts is not None else {}
+    for name, value in read.get("values", {}).items():
+        yield f"{name} was {_json(value)}"
+    for rule, spent in read.get("limits", {}).items():
+        yield f"limit of {rule}: {spent}"
+    for what, where in read.get("found", {}).items():
+        yield f"{what}: found in {where}"
+    for rule, error in read.get("errors", {}).items():
+        yield f"rule {rule} failed: {error}"
+
+
+def _obligations(event: CallDecided) -> Iterator[str]:
+    if event.changed:
+        asked = (event.asked or b"").decode(errors="replace")
+        yield f"policy set {', '.join(event.changed)}; asked for was {_cut(asked)}"
+    yield from readings(event.facts)
     if event.awaiting:
-        lines.append(f"waits for {', '.join(event.awaiting)}")
-    lines += [f"rule {rule.id} in shadow mode would have matched" for rule in event.shadow]
-    return lines
+        yield f"waits for {', '.join(event.awaiting)}"
+    yield from (f"rule {rule.id} in shadow mode would have matched" for rule in event.shadow)
 
 
 def _signed(event: CallApproved | CallRejected, by_seq: Mapping[int, Record]) -> list[str]:

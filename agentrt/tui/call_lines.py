@@ -14,6 +14,7 @@ from agentrt.approvals import Shown, group_digest, together
 from agentrt.approvals.verdicts import standing
 from agentrt.events import RuleRef
 from agentrt.run import Run, ToolCall
+from agentrt.run.why import readings
 from agentrt.tui.arming import CONFIRMED_DIGITS
 from agentrt.tui.lines import LABEL_CELLS, Line, Span, line, ruled, section, width_of, wrap
 from agentrt.tui.theme import risk
@@ -105,6 +106,8 @@ def _why_held(call: ToolCall, room: int) -> Iterator[Line]:
     if not call.rules:
         yield from _texts(f"by {call.basis}, no rule speaks of it", room, "strong")
     yield from _texts(call.reason, room)
+    for read in readings(call.facts):
+        yield from _texts(read, room, "dim")
 
 
 def _will_do(call: ToolCall, room: int) -> Iterator[Line]:
@@ -129,6 +132,10 @@ def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
     )
     if call.editor:
         yield from _texts(f"edited by {call.editor}", room, "medium")
+    if call.changed:
+        asked = (call.asked or b"").decode(errors="replace")
+        text = f"policy set {', '.join(call.changed)}; asked for was {asked}"
+        yield from _texts(text, room, "medium")
     yield from _texts(json.dumps(data, indent=2, ensure_ascii=False), room)
 
 
@@ -227,8 +234,12 @@ def _piece(block: Mapping[str, Any], names: dict[str, str]) -> tuple[str, str] |
         case "tool_result":
             name = names.get(block["tool_use_id"], "a tool")
             failed = " failed" if block.get("is_error") else ""
-            return "got", f"{name}{failed}: {block['content']}"
+            return "got", f"{name}{failed}: {_result_text(block['content'])}"
     return None
+
+
+def _result_text(content: str | list[dict[str, Any]]) -> str:
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
 
 
 def _approvals(call: ToolCall, room: int) -> Iterator[Line]:

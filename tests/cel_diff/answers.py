@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from agentrt.policy.cel import Duration, Timestamp
 
-__all__ = ["Answer", "agree", "encoded"]
+from .contexts import Context
+
+__all__ = ["Answer", "Asked", "encoded"]
 
 Kind = Literal["value", "error", "refused", "broken"]
 """An error comes when it is evaluated, a refusal before; broken: it should never happen."""
@@ -26,11 +28,25 @@ class Answer:
         return f"{self.kind}: {json.dumps(self.content, ensure_ascii=False)}"
 
 
-def agree(ours: Answer, theirs: Answer) -> bool:
-    """The same value, or an error on both sides, whatever it says."""
-    if "broken" in (ours.kind, theirs.kind) or ours.kind != theirs.kind:
-        return False
-    return ours.kind != "value" or bool(ours.content == theirs.content)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A text with the answers of both sides."""
+
+    text: str
+    context: Context
+    ours: Answer
+    theirs: Answer
+
+    @property
+    def agree(self) -> bool:
+        """The same value, or an error on both sides, whatever it says."""
+        if "broken" in self.kinds or self.ours.kind != self.theirs.kind:
+            return False
+        return self.ours.kind != "value" or bool(self.ours.content == self.theirs.content)
+
+    @property
+    def kinds(self) -> tuple[Kind, Kind]:
+        return self.ours.kind, self.theirs.kind
 
 
 def encoded(value: Any) -> Any:

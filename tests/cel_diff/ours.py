@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agentrt.policy.cel import (
     ANY,
-    Checked,
     Malformed,
     Mistyped,
-    Type,
     Undetermined,
     check,
     compile,
@@ -17,14 +17,13 @@ from agentrt.policy.cel import (
 from .answers import Answer, encoded
 from .contexts import Context
 
-__all__ = ["checked", "evaluated", "parsed"]
+__all__ = ["evaluated", "parsed", "value"]
 
 
 def evaluated(text: str, context: Context) -> Answer:
     """The value of the text, or why it has none; `broken` when one of our promises is."""
     try:
-        program = compile(checked(text, context))
-        return Answer("value", encoded(program(context.values)))
+        return Answer("value", encoded(value(text, context)))
     except (Malformed, Mistyped) as error:
         return Answer("refused", str(error))
     except Undetermined as error:
@@ -33,9 +32,9 @@ def evaluated(text: str, context: Context) -> Answer:
         return Answer("broken", f"{type(error).__name__}: {error}")
 
 
-def checked(text: str, context: Context, wanted: Type = ANY) -> Checked:
-    """The text with its types; raises Malformed or Mistyped."""
-    return check(parse(text), context.types, {}, wanted)
+def value(text: str, context: Context) -> Any:
+    """The value itself; raises Malformed, Mistyped or Undetermined."""
+    return compile(check(parse(text), context.types, {}, ANY))(context.values)
 
 
 def parsed(text: str) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,10 @@ def _module(file: Path) -> ModuleType:
 def _offered_by(module: ModuleType, file: Path) -> list[Fact]:
     if "FACTS" not in vars(module):
         return [value for value in vars(module).values() if isinstance(value, Fact)]
-    return [_as_fact(value, file) for value in vars(module)["FACTS"]]
+    listed = vars(module)["FACTS"]
+    return [
+        _as_fact(value, file) for value in (listed if isinstance(listed, Iterable) else [listed])
+    ]
 
 
 def _as_fact(value: object, file: Path) -> Fact:

@@ -30,6 +30,7 @@ _BETWEEN = re.compile(rf"(?<=\w)\s++({_SAID})\s++(?=\w)", re.IGNORECASE)
 _AT = re.compile(r"(?<=\w)\s++(at)\s++(?=[\w-]++\.\w)", re.IGNORECASE)
 _APART = re.compile(r"(?<=\w)[ \t]++([@.])[ \t]*+(?=\w)")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf]))")
+_MARKUP = re.compile(r"<(?:!--[^<>]*--|/?[a-zA-Z][^<>]{0,300})>")
 # An alphabet without a shape, in which text goes unseen by people and is read by models.
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 
@@ -42,7 +43,7 @@ def undisguised(text: str) -> list[str]:
 
 
 def _undone(text: str) -> str:
-    text = _ESCAPE.sub(_unescaped, html.unescape(unquote(text)))
+    text = _ESCAPE.sub(_unescaped, html.unescape(unquote(_MARKUP.sub("", text))))
     for spelled in (_BRACKETED, _BETWEEN, _AT, _APART):
         text = spelled.sub(_mark, text)
     return text

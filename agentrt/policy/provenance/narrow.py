@@ -33,7 +33,8 @@ _QUOTES = "\"'`"
 _REORDERS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _REORDERED = "\u202e"
 _MAIL = re.compile(r"[^@]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@\\]*@)?)([^/?#@\\]*)(.*)")
+# Of these schemes it is known that the case of a host says nothing.
+_URL = re.compile(r"(?i:(https?|ftps?|wss?)://)([^/?#@\\]*@)?([^/?#@\\]*)(.*)")
 _CURRENCY = "#$\u00a3\u00a5\u20ac"
 _DIGITS = frozenset("0123456789")
 
@@ -50,7 +51,7 @@ class NarrowText:
         text = self.text if "\n" in value else self.text.replace("\n", " ")
         start = text.find(value)
         while start >= 0:
-            if _stands_alone(text, start, start + len(value)):
+            if _stands_alone(self.text, start, start + len(value)):
                 return True
             start = text.find(value, start + 1)
         return False
@@ -59,9 +60,8 @@ class NarrowText:
 def read_narrowly(text: str) -> Keyed[NarrowText]:
     """The text as it is compared, with its words, numbers, dates and times as keys."""
     written = _written(text)
-    words = _WORD.findall(written)
-    keys = {*map(_key, words), *_numbers(words), *_moments(written.replace("\n", " "))}
-    return NarrowText(written), frozenset(keys)
+    words = map(_key, _WORD.findall(written))
+    return NarrowText(written), frozenset({*words, *_numbers(written), *_moments(written)})
 
 
 def narrow_probes(value: str | float) -> Iterator[Probe[NarrowText]]:
@@ -102,8 +102,8 @@ def _without_case(found: re.Match[str]) -> str:
         at = piece.rindex("@")
         return piece[:at] + piece[at:].lower()
     if url := _URL.fullmatch(word):
-        scheme_and_user, host, rest = url.groups()
-        return piece.replace(word, f"{scheme_and_user}{host.lower()}{rest}")
+        scheme, user, host, rest = url.groups(default="")
+        return piece.replace(word, f"{scheme.lower()}://{user}{host.lower()}{rest}")
     return piece
 
 
@@ -111,21 +111,23 @@ def _key(word: str) -> str:
     return word.strip(_MARKS) or word
 
 
-def _numbers(words: list[str]) -> Iterator[str]:
-    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
-        if _DIGITS.isdisjoint(word) or _continues(before, word) or _continues(word, after):
-            continue
-        if number := plain_number(word.strip(_MARKS).strip(_CURRENCY)):
-            yield number
+def _numbers(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        words = line.split(" ")
+        for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+            if _DIGITS.isdisjoint(word) or _continues(before, word) or _continues(word, after):
+                continue
+            if number := plain_number(word.strip(_MARKS).strip(_CURRENCY)):
+                yield number
 
 
 def _continues(before: str, after: str) -> bool:
-    """Whether two words may be one number: figures with nothing but a blank between them."""
+    """Whether two words of a line may be one number: figures with only a blank between them."""
     return before[-1:] in _DIGITS and after[:1] in _DIGITS
 
 
 def _moments(text: str) -> Iterator[str]:
-    for start, end, moment in plain_moments(text):
+    for start, end, moment in plain_moments(text.replace("\n", " ")):
         if _stands_alone(text, start, end):
             yield moment
 
@@ -139,7 +141,9 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
         return False
     if bare_before[-1:] not in _NOTHING or bare_after[:1] not in _NOTHING:
         return False
-    if _continues(before[:-1], text[start]) or _continues(text[end - 1], after[1:]):
+    if before.endswith(" ") and _continues(before[:-1], text[start]):
+        return False
+    if after.startswith(" ") and _continues(text[end - 1], after[1:]):
         return False
     return not _torn(text[start:end], opening, closing)
 

@@ -27,8 +27,9 @@ from collections.abc import Mapping
 from agentrt.policy.bound import Bound
 from agentrt.policy.facts.standard import STANDARD_FACTS
 from agentrt.policy.rules import DECISIONS, Approve, Effect, Rule, effect_of
-from agentrt.policy.study.atoms import Atom, Term
+from agentrt.policy.study.atoms import Atom
 from agentrt.policy.study.meanings import Meaning
+from agentrt.policy.study.terms import Term
 from agentrt.policy.study.values import Values, within
 from agentrt.policy.study.ways import Way
 

@@ -42,6 +42,7 @@ __all__ = [
     "Domain",
     "domain_of",
     "domain_of_has",
+    "domain_of_label",
     "domain_of_null_test",
     "domain_of_size",
     "only",
@@ -110,6 +111,13 @@ def domain_of_has(test: Has, tool: ToolLike) -> Domain:
     if never_has(schema, field):
         return only(False, f"{tool.name} has no {written(test.field)}", of_tool=True)
     return TRUE_OR_FALSE
+
+
+def domain_of_label(label: str, tool: ToolLike) -> Domain:
+    """Whether the tool has the label."""
+    has_it = label in tool.labels
+    said = f"{tool.name} has {'the' if has_it else 'no'} label {label!r}"
+    return only(has_it, said, of_tool=True)
 
 
 def domain_of_null_test(tested: Expr, type: Type) -> Domain:

@@ -24,14 +24,18 @@ class Finding:
     message: str
     path: tuple[str, ...] = ("id",)
     """The key it is about."""
-    start: int = 0
-    end: int = 0
+    start: int | None = None
+    """Where in an expression, in characters; None: it is about the whole value."""
     level: Level = "error"
 
     def problem(self, entry: Entry) -> PolicyProblem:
         """The problem at its place in the rule's file."""
-        mistake = Mistake(self.path, self.message, self.start, self.end)
-        return replace(entry.problem(mistake), level=self.level)
+        return replace(self._at_its_place(entry), level=self.level)
+
+    def _at_its_place(self, entry: Entry) -> PolicyProblem:
+        if self.start is None:
+            return entry.source.at_value((*entry.path, *self.path), self.message)
+        return entry.problem(Mistake(self.path, self.message, self.start, self.start))
 
 
 def some(words: Sequence[str], *, between: str = ", ") -> str:

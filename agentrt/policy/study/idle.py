@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from agentrt.policy.rules import Rule
-from agentrt.policy.study.atoms import Term
+from agentrt.policy.rules import Rule, is_name
 from agentrt.policy.study.coverage import can_cover, covers
 from agentrt.policy.study.findings import Finding, some
 from agentrt.policy.study.meanings import Meaning
+from agentrt.policy.study.terms import Term
 from agentrt.policy.study.values import Few
 
 __all__ = ["Covering", "idle"]
@@ -77,7 +77,11 @@ def idle(
     covering: Mapping[str, Covering],
     places: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """A rule that never decides anything. `places` say where rules are, by id."""
+    """A rule that never decides anything. `places` say where rules are, by id.
+
+    A rule on an effect, a label or a glob is one only if rules that cover it are on the same: it
+    may speak of tools to come that they do not speak of.
+    """
     found: dict[str, Meaning] = {}
     for meaning in meanings:
         if meaning.rule.mode == "shadow" or not meaning.open_ways:
@@ -86,27 +90,34 @@ def idle(
         if cover is None:
             return
         found[meaning.tool.name] = cover
+    if not _covers_tools_to_come([cover.rule for cover in found.values()], meanings[0].rule):
+        return
     is_stopped = any(_is_stop(cover.rule) for cover in found.values())
     message = _told(meanings[0], found, places)
     yield Finding(message, level="warning" if is_stopped else "error")
 
 
+def _covers_tools_to_come(covers: Iterable[Rule], rule: Rule) -> bool:
+    kinds = {selector for cover in covers for selector in cover.tools}
+    return "*" in kinds or all(is_name(kind) or kind in kinds for kind in rule.tools)
+
+
 # --- how it is said ----------------------------------------------------------------------
 
 
-def _told(meaning: Meaning, covers: Mapping[str, Meaning], places: Mapping[str, str]) -> str:
+def _told(meaning: Meaning, found: Mapping[str, Meaning], places: Mapping[str, str]) -> str:
     rule = meaning.rule
-    by_id: dict[str, list[str]] = {}
-    for tool, cover in covers.items():
-        by_id.setdefault(cover.rule.id, []).append(tool)
-    rules = {cover.rule.id: cover.rule for cover in covers.values()}
-    named = {id: f"{id!r} ({places[id]})" for id in rules}
-    if len(rules) == 1 and all(_is_same(rule, other) for other in rules.values()):
-        return f"this rule says the same as {named.popitem()[1]}: keep one of them"
-    said = [_does(rules[id], rule, named[id]) for id in rules]
-    if len(rules) > 1:
-        said = [f"{each} ({some(by_id[id])})" for id, each in zip(rules, said, strict=True)]
-    return f"{_head(rule, rules.values())}: {some(said, between=', ')}"
+    tools: dict[str, list[str]] = {}
+    for tool, covering in found.items():
+        tools.setdefault(covering.rule.id, []).append(tool)
+    covers = {covering.rule.id: covering.rule for covering in found.values()}
+    if len(covers) > 1:
+        of_tools = [f"{_does(covers[one], rule, places)} ({some(tools[one])})" for one in covers]
+        return f"{_head(rule, covers.values())}: {some(of_tools, between=', ')}"
+    (cover,) = covers.values()
+    if _says(cover) == _says(rule):
+        return f"this rule says the same as {_named(cover, places)}: keep one of them"
+    return f"{_head(rule, [cover])}: {_does(cover, rule, places)}"
 
 
 def _head(rule: Rule, covers: Iterable[Rule]) -> str:
@@ -115,16 +126,17 @@ def _head(rule: Rule, covers: Iterable[Rule]) -> str:
     return "this rule decides nothing"
 
 
-def _does(cover: Rule, rule: Rule, named: str) -> str:
-    already = " already, and asks for as much" if rule.decide == cover.decide == "hold" else ""
-    return f"{named} {_DOES[cover.decide]} every call that it speaks of{already}"
+def _does(cover: Rule, rule: Rule, places: Mapping[str, str]) -> str:
+    said = f"{_named(cover, places)} {_DOES[cover.decide]} every call that it speaks of"
+    is_another_hold = cover.decide == rule.decide == "hold"
+    return f"{said}, and asks for as much" if is_another_hold else said
 
 
-def _is_same(one: Rule, other: Rule) -> bool:
-    return _says(one) == _says(other)
+def _named(rule: Rule, places: Mapping[str, str]) -> str:
+    return f"{rule.id!r} ({places[rule.id]})"
 
 
 def _says(rule: Rule) -> dict[str, Any]:
-    return {
-        key: value for key, value in rule.meaning().items() if key not in ("id", "why", "defer_s")
-    }
+    """What the rule says, whatever it is called and why it is there."""
+    unlike = ("id", "why", "defer_s")
+    return {key: value for key, value in rule.meaning().items() if key not in unlike}

@@ -10,6 +10,7 @@ from agentrt.policy.bound import Bound
 from agentrt.policy.cel import Checked, walk
 from agentrt.policy.rules import Rule, ToolLike
 from agentrt.policy.study.atoms import Atom
+from agentrt.policy.study.terms import Terms
 from agentrt.policy.study.ways import ALWAYS, Condition, Way, read_condition
 
 __all__ = ["Meaning", "meanings_of"]
@@ -47,7 +48,7 @@ class Meaning:
         if self.rule.decide != "allow":
             return tuple(tuple(atom for atom in way if not atom.is_always_met) for way in ways)
         tires = self.condition.may_tire
-        return tuple(way for way in ways if not tires or all(atom.term.is_free for atom in way))
+        return tuple(way for way in ways if not tires or all(atom.is_free for atom in way))
 
     @cached_property
     def wording(self) -> tuple[str, ...]:
@@ -61,12 +62,13 @@ class Meaning:
 
 def meanings_of(tool: ToolLike, bindings: Bindings) -> tuple[Meaning, ...]:
     """What the rules that cover the tool mean for it."""
-    return tuple(Meaning(bound, tool, _condition(bound, tool)) for bound in bindings.of(tool))
+    terms = Terms(tool)
+    return tuple(Meaning(bound, tool, _condition(bound, terms)) for bound in bindings.of(tool))
 
 
-def _condition(bound: Bound, tool: ToolLike) -> Condition:
+def _condition(bound: Bound, terms: Terms) -> Condition:
     checked = _checked(bound)
-    return ALWAYS if checked is None else read_condition(checked, tool)
+    return ALWAYS if checked is None else read_condition(checked, terms)
 
 
 def _checked(bound: Bound) -> Checked | None:

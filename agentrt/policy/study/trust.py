@@ -60,7 +60,7 @@ def _narrow_keeps(name: str, rule: Rule) -> str:
 
 def _finding(call: FunctionCall, message: str) -> Finding:
     level: Level = "error" if call.name in _WIDE else "warning"
-    return Finding(message, ("when",), call.start, call.end, level)
+    return Finding(message, ("when",), call.start, level)
 
 
 def _uses(expr: Expr, positive: bool) -> Iterator[tuple[FunctionCall, bool]]:

@@ -14,8 +14,8 @@ from functools import cached_property, reduce
 
 from agentrt.policy.cel import Checked, Expr
 from agentrt.policy.cel.syntax import And, Not, Or
-from agentrt.policy.rules import ToolLike
-from agentrt.policy.study.atoms import Atom, Reading, Term
+from agentrt.policy.study.atoms import Atom, Reading
+from agentrt.policy.study.terms import Term, Terms
 from agentrt.policy.study.values import Values, both, nothing
 
 __all__ = ["ALWAYS", "Condition", "Way", "read_condition"]
@@ -38,7 +38,7 @@ class Way:
     @cached_property
     def free_values(self) -> Mapping[Term, Values]:
         """The same, going only by atoms that no other can keep from being evaluated."""
-        return _values(atom for atom in self.atoms if atom.term.is_free)
+        return _values(atom for atom in self.atoms if atom.is_free)
 
     @cached_property
     def is_open(self) -> bool:
@@ -69,16 +69,16 @@ class Condition:
     @cached_property
     def may_tire(self) -> bool:
         """Whether a part may use up the steps that another part needs."""
-        return sum(not atom.term.is_free for atom in self.atoms) > 1
+        return sum(not atom.is_free for atom in self.atoms) > 1
 
 
 ALWAYS = Condition((Way(),))
 """The condition of a rule without one."""
 
 
-def read_condition(checked: Checked, tool: ToolLike) -> Condition:
-    """The ways to meet a condition that was typed for this tool."""
-    unfolding = _Unfolding(Reading(checked, tool))
+def read_condition(checked: Checked, terms: Terms) -> Condition:
+    """The ways to meet a condition that was typed for the tool of these terms."""
+    unfolding = _Unfolding(Reading(checked, terms))
     ways = unfolding.ways(checked.expr, positive=True)
     return Condition(tuple(Way(atoms) for atoms in ways), tuple(unfolding.atoms))
 

@@ -1,0 +1,163 @@
+"""A stretch of random expressions, put to both sides, and what came of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from . import ours
+from .answers import Asked
+from .contexts import Context
+from .generator import Generated, generated
+from .known_differences import known
+from .made import Made
+from .mutations import mutated, shorter
+from .reference import Reference, parse_question, question
+from .shrinking import smallest
+
+__all__ = ["Tally", "Unexplained", "compared", "parsed", "run", "run_mutated"]
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """A difference that is not on the list."""
+
+    number: int
+    whole: Asked
+    least: Asked
+
+    def __str__(self) -> str:
+        asked = self.least
+        return f"{asked.text}\n  ours:   {asked.ours}\n  Google: {asked.theirs}\n  from:   {self.whole.text}"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many there were of each."""
+
+    values: int = 0
+    errors: int = 0
+    refused: int = 0
+    known: Counter[str] = field(default_factory=Counter)
+    unexplained: tuple[Unexplained, ...] = ()
+
+    @property
+    def expressions(self) -> int:
+        return self.values + self.errors + self.known.total() + len(self.unexplained)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.values + other.values,
+            self.errors + other.errors,
+            self.refused + other.refused,
+            self.known + other.known,
+            self.unexplained + other.unexplained,
+        )
+
+
+def run(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterator[Tally]:
+    """Expressions of the seed, by their numbers: a tally for every batch."""
+    waiting = iter(numbers)
+    while batch := list(islice(waiting, _BATCH)):
+        made = [generated(seed, number) for number in batch]
+        asked = compared(reference, [(each.text, each.context) for each in made])
+        yield sum(
+            (
+                _tallied(reference, number, each, answer)
+                for number, each, answer in zip(batch, made, asked, strict=True)
+            ),
+            Tally(),
+        )
+
+
+def compared(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list[Asked]:
+    """The same questions to both; they work on them at the same time."""
+    reference.send([question(text, context) for text, context in texts])
+    mine = [ours.evaluated(text, context) for text, context in texts]
+    theirs = reference.receive()
+    return [
+        Asked(text, context, one, other)
+        for (text, context), one, other in zip(texts, mine, theirs, strict=True)
+    ]
+
+
+def _tallied(reference: Reference, number: int, made: Generated, asked: Asked) -> Tally:
+    refused = int(asked.ours.kind == "refused")
+    if asked.agree:
+        is_value = asked.ours.kind == "value"
+        return Tally(values=int(is_value), errors=int(not is_value), refused=refused)
+    least = _least(reference, made, asked)
+    if name := known(least):
+        return Tally(refused=refused, known=Counter([name]))
+    return Tally(refused=refused, unexplained=(Unexplained(number, asked, least),))
+
+
+def _least(reference: Reference, made: Generated, asked: Asked) -> Asked:
+    """The smallest part or variant on which both still differ, and in the same way."""
+    seen = {asked.text: asked}
+
+    def differs(candidates: Sequence[Made]) -> list[bool]:
+        answers = compared(reference, [(each.text, made.context) for each in candidates])
+        seen.update((answer.text, answer) for answer in answers)
+        return [not answer.agree and answer.kinds == asked.kinds for answer in answers]
+
+    least = smallest(made.made, made.context, differs, lambda each: known(seen[each.text]) is not None)
+    return seen[least.text]
+
+
+# --- mutated texts -----------------------------------------------------------------------
+
+
+def run_mutated(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterator[Tally]:
+    """The same for texts with mistakes: accepted or refused; and their values, where both accept."""
+    waiting = iter(numbers)
+    while batch := list(islice(waiting, _BATCH)):
+        texts = [mutated(seed, number) for number in batch]
+        read = parsed(reference, texts)
+        told = compared(reference, texts)
+        yield sum(
+            (
+                _tallied_text(reference, number, *both)
+                for number, both in zip(batch, zip(read, told, strict=True), strict=True)
+            ),
+            Tally(),
+        )
+
+
+def parsed(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list[Asked]:
+    """Whether both sides take these for texts of CEL."""
+    reference.send([parse_question(text) for text, _ in texts])
+    mine = [ours.parsed(text) for text, _ in texts]
+    theirs = reference.receive()
+    return [
+        Asked(text, context, one, other)
+        for (text, context), one, other in zip(texts, mine, theirs, strict=True)
+    ]
+
+
+def _tallied_text(reference: Reference, number: int, read: Asked, told: Asked) -> Tally:
+    is_fit = read.ours.kind == "value" and told.ours.kind != "refused"
+    if read.agree and (not is_fit or told.agree):
+        kind = told.ours.kind
+        return Tally(values=int(kind == "value"), errors=int(kind == "error"), refused=int(kind == "refused"))
+    whole, ask = (told, compared) if read.agree else (read, parsed)
+    least = _least_text(reference, whole, ask)
+    if name := known(least):
+        return Tally(known=Counter([name]))
+    return Tally(unexplained=(Unexplained(number, whole, least),))
+
+
+def _least_text(reference: Reference, asked: Asked, ask: Callable[..., list[Asked]]) -> Asked:
+    """The shortest text on which both still differ in the same way."""
+    while known(asked) is None:
+        texts = sorted({text for text in shorter(asked.text) if len(text) < len(asked.text)}, key=len)
+        answers = ask(reference, [(text, asked.context) for text in texts])
+        found = [each for each in answers if not each.agree and each.kinds == asked.kinds]
+        if not found:
+            break
+        asked = found[0]
+    return asked

@@ -1,0 +1,160 @@
+"""Where conditions differ from Google's CEL, one by one: on purpose, or by a quirk of theirs.
+
+docs/cel.md says the same to people. A difference in values is recognised in the smallest
+expression that shows it, so that nothing else can hide behind it; a refusal by what it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agentrt.policy.cel import (
+    Duration,
+    Expr,
+    Malformed,
+    Mistyped,
+    Timestamp,
+    Undetermined,
+    parse,
+    written,
+)
+from agentrt.policy.cel.syntax import Arithmetic, FunctionCall
+
+from . import ours
+from .answers import Asked
+
+__all__ = ["DIFFERENCES", "Difference", "known"]
+
+_NANOS_MAX = 2**63 - 1
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:[0-5]\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A way in which the two may differ."""
+
+    name: str
+    sentence: str
+    """What docs/cel.md says."""
+    shows_in: Callable[[Asked], bool]
+
+
+def known(asked: Asked) -> str | None:
+    """The name of the difference that the answers show, if it is one of the list."""
+    return next((each.name for each in DIFFERENCES if each.shows_in(asked)), None)
+
+
+# --- refusals ----------------------------------------------------------------------------
+
+
+def _refusal(*messages: str) -> Callable[[Asked], bool]:
+    """Every problem of a refusal is one of these."""
+    pattern = re.compile("|".join(messages))
+
+    def shows_in(asked: Asked) -> bool:
+        lines = asked.ours.content.splitlines() if asked.ours.kind == "refused" else []
+        return bool(lines) and all(pattern.search(line) for line in lines)
+
+    return shows_in
+
+
+# --- values ------------------------------------------------------------------------------
+
+
+def _tree(asked: Asked) -> Expr | None:
+    try:
+        return parse(asked.text)
+    except Malformed:
+        return None
+
+
+def _call(asked: Asked, name: str) -> FunctionCall | None:
+    """The whole text, when it is a call of this function."""
+    expr = _tree(asked)
+    is_call = isinstance(expr, FunctionCall) and re.fullmatch(name, expr.name)
+    return expr if is_call else None  # type: ignore[return-value]
+
+
+def _value(expr: Expr, asked: Asked) -> Any:
+    """What a part of the text comes to; None when it has no value."""
+    try:
+        return ours.value(written(expr), asked.context)
+    except (Mistyped, Undetermined):
+        return None
+
+
+def _is_int_of_bool(asked: Asked) -> bool:
+    call = _call(asked, "int")
+    return bool(call) and isinstance(_value(call.arguments[0], asked), bool)
+
+
+def _is_lenient_moment(asked: Asked) -> bool:
+    call = _call(asked, "timestamp")
+    if call is None or (asked.ours.kind, asked.theirs.kind) != ("error", "value"):
+        return False
+    text = _value(call.arguments[0], asked)
+    return isinstance(text, str) and not _RFC_3339.fullmatch(text)
+
+
+def _is_year_elsewhere(asked: Asked) -> bool:
+    call = _call(asked, "get[A-Za-z]+")
+    return bool(call and call.arguments) and "outside the years 1 to 9999" in str(asked.ours)
+
+
+def _is_length_at_the_edge(asked: Asked) -> bool:
+    expr = _tree(asked)
+    if not isinstance(expr, Arithmetic):
+        return False
+    left, right = _value(expr.left, asked), _value(expr.right, asked)
+    match left, right:
+        case Timestamp(), Timestamp():
+            return abs(left.nanos - right.nanos) >= _NANOS_MAX
+        case (Timestamp(), Duration() as length) | (Duration() as length, Timestamp()):
+            return abs(length.nanos) >= _NANOS_MAX
+        case Duration(), Duration():
+            return max(abs(left.nanos), abs(right.nanos)) >= _NANOS_MAX
+    return False
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "read at load",
+        "A literal time, duration, time zone or pattern that cannot be read is refused when the"
+        " policy is loaded, not when the condition comes to it.",
+        _refusal(
+            "is no (timestamp|duration|time zone|pattern of RE2)",
+            "outside the years 1 to 9999",
+            "longer than 10,000 years",
+        ),
+    ),
+    Difference(
+        "never this value",
+        "A string of which all values are known is not compared with a literal that it never is.",
+        _refusal(": never '"),
+    ),
+    Difference(
+        "RFC 3339 to the letter",
+        "`timestamp()` reads what RFC 3339 describes, without leap seconds; Google's package also"
+        " reads shorter numbers, offsets such as `+0100` and the 60th second.",
+        _is_lenient_moment,
+    ),
+    Difference(
+        "int of a bool",
+        "`int()` reads no bool, also where JSON of several types holds one.",
+        _is_int_of_bool,
+    ),
+    Difference(
+        "years elsewhere",
+        "A moment whose date in a time zone lies outside the years 1 to 9999 has no parts there.",
+        _is_year_elsewhere,
+    ),
+    Difference(
+        "292 years",
+        "With a duration of 292 years, the most that fits into 64 bits of nanoseconds, or more,"
+        " arithmetic is exact or fails; Google's package counts it as endless or cuts it off.",
+        _is_length_at_the_edge,
+    ),
+)

@@ -1,0 +1,139 @@
+"""From an expression on which two sides differ to the smallest that still shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from agentrt.policy.cel import (
+    BOOL,
+    DOUBLE,
+    INT,
+    STRING,
+    Malformed,
+    Mistyped,
+    Type,
+    Undetermined,
+)
+
+from . import ours
+from .contexts import Context
+from .literals import int_text, plain_literal
+from .made import MEMBER, Made, form
+
+__all__ = ["smallest"]
+
+_ROUNDS_MAX = 30
+_CANDIDATES_MAX = 400
+
+Differs = Callable[[Sequence[Made]], Sequence[bool]]
+
+
+def smallest(made: Made, context: Context, differs: Differs, done: Callable[[Made], bool]) -> Made:
+    """The expression made smaller as long as both sides differ on it and it is not `done`."""
+    for _ in range(_ROUNDS_MAX):
+        if done(made):
+            return made
+        smaller = _first(_parts(made), differs) or _first(_variants(made, context), differs, made)
+        if smaller is None:
+            return made
+        made = smaller
+    return made
+
+
+def _first(candidates: Iterator[Made], differs: Differs, below: Made | None = None) -> Made | None:
+    """The least of those that still differ."""
+    found = {made.text: made for made in candidates if below is None or _cost(made) < _cost(below)}
+    least = sorted(found.values(), key=_cost)[:_CANDIDATES_MAX]
+    return next((made for made, yes in zip(least, differs(least), strict=True) if yes), None)
+
+
+def _cost(made: Made) -> int:
+    """How much there is to understand: places and macros more than literals."""
+    inside = list(made.inside())
+    places = sum(not each.parts and each.level == MEMBER and each.text[0].isalpha() for each in inside)
+    macros = sum(each.binds is not None for each in inside)
+    return len(made.text) + 40 * places + 40 * macros
+
+
+def _parts(made: Made) -> Iterator[Made]:
+    return (each for each in made.inside() if each is not made and not each.free)
+
+
+def _variants(made: Made, context: Context) -> Iterator[Made]:
+    yield from _unrolled(made, context)
+    yield from _replaced(made, context)
+
+
+def _unrolled(made: Made, context: Context) -> Iterator[Made]:
+    """What a macro asks about each item, for one of the items."""
+    for each in made.inside():
+        if each.binds and not each.parts[0].made.free:
+            items = _value(each.parts[0].made, context)
+            for item in items if isinstance(items, list | dict) else ():
+                for part in each.parts[1:]:
+                    body = _substituted(part.made, each.binds, item)
+                    if body and not body.free:
+                        yield body
+
+
+def _substituted(made: Made, variable: str, value: Any) -> Made | None:
+    if made.names == variable:
+        return plain_literal(made.type, value) if made.text == variable else None
+    parts = [_substituted(part.made, variable, value) for part in made.parts]
+    whole = [part for part in parts if part]
+    return made.with_parts(lambda number, _: whole[number]) if len(whole) == len(parts) else None
+
+
+def _replaced(made: Made, context: Context) -> Iterator[Made]:
+    """The same with one part in it replaced by something simpler of its type."""
+    yield from _instead(made, context)
+    for number, part in enumerate(made.parts):
+        for smaller in _replaced(part.made, context):
+            yield made.with_parts(lambda n, old, at=number, new=smaller: new if n == at else old)
+
+
+def _instead(made: Made, context: Context) -> Iterator[Made]:
+    yield from made.shortened()
+    yield from (
+        each
+        for each in made.inside()
+        if each is not made and each.type == made.type and each.free <= made.free
+    )
+    yield from _SIMPLE.get(made.type, ())
+    if not made.free:
+        yield from _simpler_values(made.type, _value(made, context))
+
+
+def _simpler_values(type: Type, value: Any) -> Iterator[Made]:
+    values = [value]
+    match value:
+        case str():
+            half = len(value) // 2
+            values += [value[:half], value[half:], value[1:], value[:-1]]
+        case list() if value:
+            values += [value[:1], value[1:]]
+        case dict() if value:
+            values += [dict(list(value.items())[:1]), dict(list(value.items())[1:])]
+    for each in values:
+        if literal := plain_literal(type, each):
+            yield literal
+
+
+_SIMPLE: dict[Type, tuple[Made, ...]] = {
+    BOOL: (form(BOOL, MEMBER, "true"), form(BOOL, MEMBER, "false")),
+    INT: (int_text("0"), int_text("1"), int_text("2")),
+    DOUBLE: (form(DOUBLE, MEMBER, "0.0"), form(DOUBLE, MEMBER, "1.0")),
+    STRING: (form(STRING, MEMBER, '""'), form(STRING, MEMBER, '"a"')),
+}
+
+
+class _Nothing:
+    """Not even null."""
+
+
+def _value(made: Made, context: Context) -> Any:
+    try:
+        return ours.value(made.text, context)
+    except (Malformed, Mistyped, Undetermined):
+        return _Nothing
