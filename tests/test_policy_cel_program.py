@@ -591,6 +591,14 @@ def test_whatever_the_values_are_it_is_an_answer_or_undetermined(
     json.dumps(program.explain(values, ()))
 
 
+@pytest.mark.parametrize("text", CONDITIONS)
+def test_no_value_nests_too_deeply_to_be_met(text: str) -> None:
+    values = {**VALUES, "args": dict.fromkeys(FIELDS, NESTED), "run": {"calls": NESTED}}
+    program = Program(check(parse(text), ROOTS, FUNCTIONS))
+    assert told_by(program, values) in ("True", "False", "Failed")
+    json.dumps(program.explain(values, ()))
+
+
 @given(JSON, st.sampled_from(PROGRAMS))
 def test_whatever_stands_for_the_roots_it_is_an_answer_or_undetermined(
     values: Any, program: Program

@@ -154,10 +154,11 @@ def _tallied_text(reference: Reference, number: int, read: Asked, told: Asked) -
 def _least_text(reference: Reference, asked: Asked, ask: Callable[..., list[Asked]]) -> Asked:
     """The shortest text on which both still differ in the same way."""
     while known(asked) is None:
-        texts = sorted({text for text in shorter(asked.text) if len(text) < len(asked.text)}, key=len)
+        found = {*shorter(asked.text), *ours.parts(asked.text)}
+        texts = sorted((text for text in found if len(text) < len(asked.text)), key=len)
         answers = ask(reference, [(text, asked.context) for text in texts])
-        found = [each for each in answers if not each.agree and each.kinds == asked.kinds]
-        if not found:
+        alike = [each for each in answers if not each.agree and each.kinds == asked.kinds]
+        if not alike:
             break
-        asked = found[0]
+        asked = alike[0]
     return asked

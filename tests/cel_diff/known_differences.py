@@ -61,6 +61,19 @@ def _refusal(*messages: str) -> Callable[[Asked], bool]:
     return shows_in
 
 
+def _google_refuses(text: str, *messages: str) -> Callable[[Asked], bool]:
+    """Google's side refuses with one of these a text that holds something like this."""
+    holding, pattern = re.compile(text), re.compile("|".join(messages))
+
+    def shows_in(asked: Asked) -> bool:
+        is_refused = asked.theirs.kind == "refused" and asked.ours.kind == "value"
+        return is_refused and bool(
+            pattern.search(asked.theirs.content) and holding.search(asked.text)
+        )
+
+    return shows_in
+
+
 # --- values ------------------------------------------------------------------------------
 
 
@@ -119,7 +132,68 @@ def _is_length_at_the_edge(asked: Asked) -> bool:
     return False
 
 
-DIFFERENCES: tuple[Difference, ...] = (
+# --- the list ----------------------------------------------------------------------------
+
+_TEXTS = (
+    Difference(
+        "unsigned",
+        "Unsigned numbers (`1u`) are refused.",
+        _refusal("^unsigned numbers are not accepted"),
+    ),
+    Difference("bytes", "Bytes (`b'a'`) are refused.", _refusal("^bytes are not accepted")),
+    Difference("leading dot", "Names with a leading dot are refused.", _refusal("with a dot")),
+    Difference("messages", "Messages (`Name{...}`) are refused.", _refusal("^messages cannot be")),
+    Difference(
+        "dyn and type", "`dyn()` and `type()` are refused.", _refusal(r"^(dyn|type)\(\) is not")
+    ),
+    Difference(
+        "macros only",
+        "`has`, `all`, `exists`, `exists_one`, `filter` and `map` are always the macros: with other"
+        " arguments they are refused, not taken for functions of somebody else.",
+        _refusal(r"\(\) takes the name of a variable and an expression", r"^has\(\) asks for a field"),
+    ),
+    Difference(
+        "lone comma",
+        "`[,]` and `{,}` are refused; a comma behind the last item is not.",
+        _refusal("^a value is missing before ','"),
+    ),
+    Difference(
+        "sign behind !",
+        "`!-1`, which has no meaning, is refused for its form, not for its types.",
+        _refusal("^a value is missing before '-'"),
+    ),
+    Difference(
+        "too large for a double",
+        "`1e400` is refused; Google's package takes it for infinity.",
+        _refusal("is too large for a double$"),
+    ),
+    Difference(
+        "our limits",
+        "A condition has at most 4,000 characters and nests at most 50 levels deep.",
+        _refusal("^a condition has at most", "^nested deeper than"),
+    ),
+    Difference(
+        "their limits",
+        "Google's package takes 32 levels, counted in another way.",
+        _google_refuses("", "recursion (limit|depth)"),
+    ),
+    Difference(
+        "backslash at the end",
+        """A raw text may end with a backslash (`r"\\"`), as the specification has it.""",
+        _google_refuses(r"""[rR](["']).*\\\1""", "String must end with"),
+    ),
+    Difference(
+        "two signs before the least int",
+        "`--9223372036854775808` overflows when it is evaluated; Google's package refuses it.",
+        _google_refuses("-\\s*-\\s*9223372036854775808", "invalid int literal"),
+    ),
+    Difference(
+        "reserved variable",
+        "A macro's variable may be called `__result__`.",
+        _google_refuses("__result__", "variable name cannot be __result__"),
+    ),
+)
+_VALUES: tuple[Difference, ...] = (
     Difference(
         "read at load",
         "A literal time, duration, time zone or pattern that cannot be read is refused when the"
@@ -158,3 +232,4 @@ DIFFERENCES: tuple[Difference, ...] = (
         _is_length_at_the_edge,
     ),
 )
+DIFFERENCES = (*_TEXTS, *_VALUES)

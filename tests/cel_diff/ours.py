@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from agentrt.policy.cel import (
     ANY,
+    ListOf,
     Malformed,
+    MapOf,
     Mistyped,
+    Problem,
+    Record,
+    Type,
     Undetermined,
     check,
     compile,
     parse,
+    walk,
 )
 
 from .answers import Answer, encoded
 from .contexts import Context
 
-__all__ = ["evaluated", "parsed", "value"]
+__all__ = ["evaluated", "parsed", "parts", "value"]
 
 
 def evaluated(text: str, context: Context) -> Answer:
@@ -34,7 +42,25 @@ def evaluated(text: str, context: Context) -> Answer:
 
 def value(text: str, context: Context) -> Any:
     """The value itself; raises Malformed, Mistyped or Undetermined."""
-    return compile(check(parse(text), context.types, {}, ANY))(context.values)
+    checked = check(parse(text), context.types, {}, ANY)
+    if _holds_record(checked.type):
+        raise Mistyped([Problem(0, len(text), "a record is no value: its fields are")])
+    return compile(checked)(context.values)
+
+
+def _holds_record(type: Type) -> bool:
+    match type:
+        case ListOf():
+            return _holds_record(type.item)
+        case MapOf():
+            return _holds_record(type.value)
+    return isinstance(type, Record)
+
+
+def parts(text: str) -> Iterator[str]:
+    """The texts of the parts of a text, if it is one of ours."""
+    with suppress(Malformed):
+        yield from (text[part.start : part.end] for part in walk(parse(text)))
 
 
 def parsed(text: str) -> Answer:

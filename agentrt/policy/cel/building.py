@@ -5,6 +5,7 @@ Imports lark; whoever only passes trees on need not load this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -41,6 +42,7 @@ from agentrt.policy.cel.writing import written
 __all__ = ["parser"]
 
 _WORDS = {"true": True, "false": False, "null": None}
+_KEYWORDS = (*_WORDS, "in")
 # Kept for the languages that CEL is embedded in:
 # https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 _RESERVED = frozenset(
@@ -67,6 +69,7 @@ _RESERVED = frozenset(
 _QUANTIFIERS = ("all", "exists", "exists_one")
 _MACROS = (*_QUANTIFIERS, "filter", "map")
 _UNSUPPORTED = {"dyn": "every value has its type here", "type": "every type is known beforehand"}
+_ESCAPED_NAME = re.compile(r"`[a-zA-Z0-9_./ -]+`")
 
 Parsed = Any
 """A node, a token, or a tuple of nodes or entries: whatever the rules above have made."""
@@ -132,9 +135,12 @@ class _Builder(Transformer[Token, Expr]):
         return MapLiteral(_start(opened), _end(closed), entries[0] if entries else ())
 
     def select(self, of: Expr, field: Token) -> Select:
-        return Select(of.start, _end(field), of, str(field))
+        return Select(of.start, _end(field), of, _selector(field))
 
     def escaped_select(self, of: Expr, field: Token) -> Select:
+        if not _ESCAPED_NAME.fullmatch(field):
+            message = "a name in backticks has letters, digits, spaces and _ . - / only"
+            raise Malformed(message, *_span(field))
         return Select(of.start, _end(field), of, field[1:-1])
 
     def index(self, of: Expr, key: Expr, closed: Token) -> Index:
@@ -154,7 +160,7 @@ class _Builder(Transformer[Token, Expr]):
         found: tuple[Expr, ...] = arguments[0] if arguments else ()
         if name in _MACROS:
             return _macro(of, name, found, _end(closed))
-        return FunctionCall(of.start, _end(closed), str(name), of, found)
+        return FunctionCall(of.start, _end(closed), _selector(name), of, found)
 
     def nots(self, sign: Token, of: Expr) -> Not:
         return Not(_start(sign), of.end, of)
@@ -204,8 +210,14 @@ def _literal(token: Token, value_of: Callable[[str], str | float]) -> Literal:
         raise Malformed(str(error), *_span(token)) from None
 
 
+def _selector(name: Token) -> str:
+    if name in _KEYWORDS:
+        raise Malformed(f"{name} is a word of CEL: write .`{name}`", *_span(name))
+    return str(name)
+
+
 def _free(name: Token) -> str:
-    if name in _RESERVED:
+    if name in _RESERVED or name in _KEYWORDS:
         raise Malformed(f"{name} is a reserved word of CEL", *_span(name))
     return str(name)
 

@@ -20,7 +20,7 @@ GRAMMAR = r"""
 
 ?relation: sum
     | relation COMPARISON sum -> comparison
-    | relation "in" sum -> membership
+    | relation _IN sum -> membership
 
 ?sum: product
     | sum (PLUS | MINUS) product -> arithmetic
@@ -74,6 +74,7 @@ OPEN_MAP: "{"
 CLOSE_MAP: "}"
 
 WORD.2: /(?:true|false|null)\b/
+_IN.2: /in\b/
 UINT.5: /(?:0x[0-9a-fA-F]+|[0-9]+)[uU]/
 DOUBLE.4: /[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+/
 INT.3: /0x[0-9a-fA-F]+|[0-9]+/

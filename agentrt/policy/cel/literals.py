@@ -15,6 +15,8 @@ _ESCAPE = re.compile(
     r"|(?P<octal>[0-3][0-7]{2})|(?P<sign>[abfnrtv\\?\"'`])|(?P<bad>[\s\S]?))"
 )
 _DIGITS_MAX = 100
+_NEWLINE = re.compile(r"\r\n?")
+"""Lines end alike, on whatever machine the policy was written; an escape says what it says."""
 _SIGNS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -38,7 +40,7 @@ def text_of(quoted: str) -> str:
     raw = quoted[0] in "rR"
     body = quoted[1:] if raw else quoted
     quotes = 3 if body[:3] in ('"""', "'''") and len(body) >= 6 else 1
-    body = body[quotes:-quotes]
+    body = _NEWLINE.sub("\n", body[quotes:-quotes])
     return body if raw else _ESCAPE.sub(_unescaped, body)
 
 

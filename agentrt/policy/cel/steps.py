@@ -34,11 +34,17 @@ class Frame:
 
 
 def weight(value: Any) -> int:
-    """How many steps it takes to look at the whole value."""
-    if isinstance(value, str):
-        return 1 + (len(value) >> 4)
-    if isinstance(value, list):
-        return 1 + sum(map(weight, value))
-    if isinstance(value, dict):
-        return 1 + sum(map(weight, value)) + sum(map(weight, value.values()))
-    return 1
+    """How many steps it takes to look at the whole value, however deeply it nests."""
+    steps = 0
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        steps += 1
+        if isinstance(part, str):
+            steps += len(part) >> 4
+        elif isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part)
+            waiting.extend(part.values())
+    return steps

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,38 +15,34 @@ __all__ = ["Collected"]
 
 @dataclass(frozen=True)
 class Collected:
-    """Items in the order in which they came, each with its call and time."""
+    """Items in the order in which they came, each with its time."""
 
-    added: Trail[tuple[int, str, int, Any]] = field(default_factory=Trail)
-    """Number, call, time and item of each."""
-    gone: frozenset[int] = frozenset()
-    """The numbers of what was taken back."""
-    open: Mapping[str, int] = field(default_factory=dict)
-    """The number of what may still be taken back, by call."""
+    entries: Trail[tuple[int, Any]] = field(default_factory=Trail)
+    """Times never go back."""
+    taken_back: Mapping[tuple[int, Any], int] = field(default_factory=dict)
+    """How many of an item that was added at a time were taken back."""
 
-    def plus(self, call: str, item: Any, *, at: int) -> Collected:
-        """The collection with the call's item in it, instead of what it gave before."""
-        before = self.minus(call, at=at)
-        number = len(before.added)
-        added = before.added.plus((number, call, at, item))
-        return replace(before, added=added, open={**before.open, call: number})
+    def plus(self, item: Any, *, at: int) -> Collected:
+        """The collection with one more item."""
+        return replace(self, entries=self.entries.plus((at, item)))
 
-    def minus(self, call: str, *, at: int) -> Collected:
-        """The collection as if the call had given nothing."""
-        if call not in self.open:
-            return self
-        return replace(self.settled(call), gone=self.gone | {self.open[call]})
+    def minus(self, item: Any, *, added_at: int, at: int) -> Collected:  # noqa: ARG002 - a Total
+        """The collection without an item that was added at that time."""
+        entry = (added_at, item)
+        count = self.taken_back.get(entry, 0) + 1
+        return replace(self, taken_back={**self.taken_back, entry: count})
 
-    def settled(self, call: str) -> Collected:
-        """The collection in which the call's item stays for good."""
-        left = {other: number for other, number in self.open.items() if other != call}
-        return replace(self, open=left)
-
-    def items_since(self, moment: int | None) -> list[Any]:
+    def since(self, moment: int | None, *, also: Iterable[Any] = ()) -> list[Any]:
         """The distinct items that came after `moment` (milliseconds), None meaning ever."""
-        kept = (
-            item
-            for number, _, at, item in self.added
-            if number not in self.gone and (moment is None or at > moment)
-        )
-        return list(dict.fromkeys(kept))
+        return list(dict.fromkeys([*self._kept(moment), *also]))
+
+    def _kept(self, moment: int | None) -> Iterable[Any]:
+        start = 0
+        if moment is not None:
+            start = bisect_right(self.entries, moment, key=lambda entry: entry[0])
+        gone = dict(self.taken_back)
+        for entry in self.entries.since(start):
+            if gone.get(entry):
+                gone[entry] -= 1
+            else:
+                yield entry[1]

@@ -1,18 +1,30 @@
-"""A tally: the calls that count, and what they add up to since a moment."""
+"""A tally: amounts, and what they add up to since a moment."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from functools import reduce
 
 from agentrt.run.replacing import replace
 from agentrt.run.state import Trail
 
-__all__ = ["Amount", "Tally"]
+__all__ = ["Amount", "Tally", "added"]
 
 Amount = int | Decimal
+
+# As many digits as lie between the largest and the smallest double: rounded, a huge amount that
+# is taken back again would take the small ones with it.
+_EXACT = Context(prec=1_000, traps=[Inexact, InvalidOperation, Overflow])
+
+
+def added(one: Amount, other: Amount) -> Amount:
+    """The exact sum."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(one, other)
 
 
 @dataclass(frozen=True)
@@ -20,66 +32,40 @@ class Tally:
     """Amounts in the order in which they came, summed over any time up to now.
 
     Each entry keeps the sum of all before it, so that the sum since a moment is one
-    subtraction, however many there are. What is taken back is rare (people reject it) and is
-    looked through. Amounts are whole numbers or decimals: sums of them are exact.
+    subtraction, however many there are. What is taken back is rare (people find that it did not
+    happen) and is looked through.
     """
 
-    added: Trail[tuple[int, Amount]] = field(default_factory=Trail)
-    """Time of each entry, never going back, and the sum up to and with it."""
+    entries: Trail[tuple[int, Amount]] = field(default_factory=Trail)
+    """Time of each, never going back, and the sum up to and with it."""
     taken_back: Trail[tuple[int, int, Amount]] = field(default_factory=Trail)
     """When something was taken back, when it had been added, and how much it was."""
-    open: Mapping[str, tuple[int, Amount]] = field(default_factory=dict)
-    """What may still be taken back, by call."""
     latest: int = 0
     total: Amount = 0
 
-    def plus(self, call: str, amount: Amount, *, at: int) -> Tally:
-        """The tally with the call in it, instead of what it counted for before."""
-        before = self.minus(call, at=at)
-        at = max(at, before.latest)
-        total = before.total + amount
-        return replace(
-            before,
-            added=before.added.plus((at, total)),
-            open={**before.open, call: (at, amount)},
-            latest=at,
-            total=total,
-        )
+    def plus(self, amount: Amount, *, at: int) -> Tally:
+        """The tally with one more amount."""
+        at, total = max(at, self.latest), added(self.total, amount)
+        return replace(self, entries=self.entries.plus((at, total)), latest=at, total=total)
 
-    def minus(self, call: str, *, at: int) -> Tally:
-        """The tally as if the call had not been counted."""
-        if call not in self.open:
-            return self
-        added_at, amount = self.open[call]
-        return replace(
-            self,
-            taken_back=self.taken_back.plus((max(at, self.latest), added_at, amount)),
-            open={other: entry for other, entry in self.open.items() if other != call},
-        )
+    def minus(self, amount: Amount, *, added_at: int, at: int) -> Tally:
+        """The tally as if an amount that was added at that time had not been."""
+        entry = (max(at, self.latest), added_at, amount)
+        return replace(self, taken_back=self.taken_back.plus(entry))
 
-    def settled(self, call: str) -> Tally:
-        """The tally in which the call counts for good."""
-        if call not in self.open:
-            return self
-        left = {other: entry for other, entry in self.open.items() if other != call}
-        return replace(self, open=left)
-
-    def since(self, moment: int | None) -> Amount:
+    def since(self, moment: int | None, *, also: Iterable[Amount] = ()) -> Amount:
         """The sum of what was added after `moment` (milliseconds), None meaning ever."""
-        before = self._total_at(moment) if moment is not None else 0
-        back = sum(
-            amount
-            for _, added_at, amount in self._taken_back_since(moment)
-            if moment is None or added_at > moment
-        )
-        return self.total - before - back
+        less = [amount for _, _, amount in self._taken_back_since(moment)]
+        less += [self._total_at(moment)] if moment is not None else []
+        return added(reduce(added, also, self.total), -1 * reduce(added, less, 0))
 
     def _total_at(self, moment: int) -> Amount:
-        index = bisect_right(self.added, moment, key=lambda entry: entry[0])
-        return self.added[index - 1][1] if index else 0
+        index = bisect_right(self.entries, moment, key=lambda entry: entry[0])
+        return self.entries[index - 1][1] if index else 0
 
     def _taken_back_since(self, moment: int | None) -> list[tuple[int, int, Amount]]:
+        """What is in the sum and was taken back: it was so after it had been added."""
         if moment is None:
             return self.taken_back.since(0)
         start = bisect_right(self.taken_back, moment, key=lambda entry: entry[0])
-        return self.taken_back.since(start)
+        return [entry for entry in self.taken_back.since(start) if entry[1] > moment]

@@ -1,0 +1,503 @@
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from agentrt.policy import Decision, Known, Policy, PolicyProblem, Question, find_problems
+from agentrt.policy import stated_fact
+from agentrt.policy.bindings import Bindings, mistakes_in
+from agentrt.policy.bound import Bound
+from agentrt.policy.cel import INT, Failed, Undetermined, Unknown
+from agentrt.policy.decide import decide
+from agentrt.policy.facts import Fact, Facts, History
+from agentrt.policy.rules_file import RulesFile, read_rules_file
+from agentrt.policy.study import study
+from agentrt.policy.study.values import Edge, Few, Span, Values, both, nothing, within
+from agentrt.policy.tools_file import RaisedTool, as_seen
+from agentrt.policy.vocabulary import Vocabulary, about_tool
+from agentrt.policy.yaml_source import read_source
+
+TODAY = date(2026, 6, 1)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A tool, as far as a policy knows it."""
+
+    name: str
+    effect: str = "irreversible"
+    labels: tuple[str, ...] = ()
+    input_schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def schema(*optional: str, **properties: Any) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+PAY = Spoken(
+    "pay",
+    labels=("moves_money",),
+    input_schema=schema(
+        "note",
+        "urgent",
+        cents={"type": "integer", "minimum": 0, "maximum": 1000},
+        price={"type": "number", "exclusiveMinimum": 0},
+        to={"type": "string", "minLength": 1, "maxLength": 10},
+        reason={"enum": ["late", "lost"]},
+        stars={"type": "integer", "enum": [1, 3, 5]},
+        tags={"type": "array", "items": {"type": "string"}, "maxItems": 4},
+        maybe={"anyOf": [{"type": "integer", "maximum": 9}, {"type": "null"}]},
+        item={"$ref": "#/$defs/Item"},
+        note={"type": "string"},
+        urgent={"type": "boolean"},
+    )
+    | {"$defs": {"Item": schema(count={"type": "integer", "minimum": 1})}},
+)
+MAIL = Spoken(
+    "mail",
+    "write",
+    ("egress",),
+    schema("cents", "note", body={"type": "string"}, cents={"type": "integer"}, note={"type": "string"}),
+)
+READ = Spoken("read", "read", input_schema=schema(path={"type": "string"}))
+TOOLS = [PAY, MAIL, READ]
+
+
+def rule(decide: str, tools: str | list[str], when: str | None = None, **more: Any) -> dict[str, Any]:
+    said = {"decide": decide, "tools": [tools] if isinstance(tools, str) else tools, "why": "So."}
+    return said | ({} if when is None else {"when": when}) | more
+
+
+def text_of(*rules: dict[str, Any]) -> str:
+    named = [{"id": f"rule-{number}"} | each for number, each in enumerate(rules, 1)]
+    return yaml.safe_dump({"rules": named}, sort_keys=False, width=1000)
+
+
+def found(*rules: dict[str, Any], today: date = TODAY) -> list[PolicyProblem]:
+    return list(find_problems({"a.yaml": text_of(*rules)}, TOOLS, today=today))
+
+
+def said(*rules: dict[str, Any], today: date = TODAY) -> list[str]:
+    return [
+        f"{'warning: ' if problem.level == 'warning' else ''}{problem.message}"
+        for problem in found(*rules, today=today)
+    ]
+
+
+# What can never be
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        (
+            "args.cents > 100 && args.cents < 50",
+            "args.cents > 100 && args.cents < 50 can never be: they exclude each other",
+        ),
+        (
+            "50 > args.cents && !(args.cents <= 100)",
+            "50 > args.cents && !(args.cents <= 100) can never be: they exclude each other",
+        ),
+        (
+            "args.cents > 5 && args.cents < 6",
+            "args.cents > 5 && args.cents < 6 can never be: they exclude each other",
+        ),
+        (
+            "args.cents > 60 * 60",
+            "args.cents > 60 * 60 can never be: args.cents is at least 0 and at most 1000",
+        ),
+        (
+            "args.price <= 0.0",
+            "args.price <= 0.0 can never be: args.price is more than 0.0",
+        ),
+        (
+            'size(args.to) > 10 || args.to.size() == 0',
+            "size(args.to) > 10 can never be: size(args.to) is at least 1 and at most 10",
+        ),
+        (
+            "size(args.tags) > 4",
+            "size(args.tags) > 4 can never be: size(args.tags) is at least 0 and at most 4",
+        ),
+        (
+            'args.to == "a" && args.to in ["b", "c"]',
+            'args.to == "a" && args.to in ["b", "c"] can never be: they exclude each other',
+        ),
+        (
+            'args.reason != "late" && args.reason != "lost"',
+            'args.reason != "late" && args.reason != "lost" can never be: '
+            "args.reason is 'late' or 'lost'",
+        ),
+        ("args.stars == 2", "args.stars == 2 can never be: args.stars is 1 or 3 or 5"),
+        (
+            "args.maybe != null && args.maybe > 9",
+            "args.maybe > 9 can never be: args.maybe is at most 9",
+        ),
+        ("args.item.count == 0", "args.item.count == 0 can never be: args.item.count is at least 1"),
+        ("args.cents == null", "args.cents == null can never be: args.cents is never null"),
+        (
+            "has(args.note) && !has(args.note)",
+            "has(args.note) && !has(args.note) can never be: they exclude each other",
+        ),
+        (
+            "run.read_untrusted && (args.cents > 5 && !run.read_untrusted)",
+            "run.read_untrusted && !run.read_untrusted can never be: they exclude each other",
+        ),
+        (
+            'now > timestamp("2026-02-01T00:00:00Z") && now < timestamp("2026-01-01T00:00:00Z")',
+            'now > timestamp("2026-02-01T00:00:00Z") && now < timestamp("2026-01-01T00:00:00Z") '
+            "can never be: they exclude each other",
+        ),
+        (
+            'environment == "production" && environment == "staging"',
+            'environment == "production" && environment == "staging" can never be: '
+            "they exclude each other",
+        ),
+        ("1 > 2", "1 > 2 can never be"),
+        ("false", "false can never be"),
+        ('tool.effect == "read"', "tool.effect == \"read\" can never be: tool.effect is 'irreversible'"),
+        (
+            '"egress" in tool.labels',
+            "\"egress\" in tool.labels can never be: pay has no label 'egress'",
+        ),
+    ],
+)
+def test_a_condition_that_no_value_meets_is_an_error_that_says_why(when: str, message: str) -> None:
+    assert said(rule("deny", "pay", when))[0] == message
+
+
+def test_a_contradiction_is_told_where_it_stands() -> None:
+    (problem,) = found(rule("deny", "pay", 'args.to == "x" && args.cents > 7 && args.cents < 3'))
+    assert (problem.line, problem.text[problem.column - 1 :]) == (
+        7,
+        "args.cents > 7 && args.cents < 3",
+    )
+
+
+def test_every_way_to_meet_a_condition_has_to_be_closed() -> None:
+    assert said(rule("deny", "pay", "(args.cents > 7 || args.cents == 5) && args.cents < 3")) == [
+        "args.cents > 7 && args.cents < 3 can never be: they exclude each other",
+        "args.cents == 5 && args.cents < 3 can never be: they exclude each other",
+    ]
+    assert said(rule("deny", "pay", "(args.cents > 7 || args.cents == 2) && args.cents < 3")) == []
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "args.price > 5.0 && args.price < 5.1",
+        "args.price / args.price > 1.0 || !(args.price / args.price > 0.0)",
+        "args.tags.exists(t, t == \"a\") && args.tags.exists(t, t == \"b\")",
+        "args.maybe == null || args.maybe > 5",
+        'args.to > "a" && args.to < "b"',
+        "args.cents >= 5 && args.cents <= 5 && args.cents + 1 != 6",
+        "run.calls > 3 && user.calls_1h < 3",
+        "(has(args.urgent) && args.urgent ? 1 : 2) == 2",
+    ],
+)
+def test_nothing_is_said_of_what_may_be(when: str) -> None:
+    assert said(rule("deny", "pay", when)) == []
+
+
+def test_what_only_some_tools_can_meet_is_no_mistake() -> None:
+    assert said(rule("deny", ["pay", "mail"], "has(args.cents) && args.cents > 2000")) == []
+    assert said(rule("deny", ["pay", "mail"], 'tool.name == "mail" && has(args.body)')) == []
+
+
+def test_a_rule_that_each_of_its_tools_lacks_something_for_can_be_met_by_none() -> None:
+    assert said(rule("deny", ["pay", "mail"], "has(args.to) && has(args.body)")) == [
+        "no tool can meet this: has(args.body) can never be: pay has no args.body; "
+        "has(args.to) can never be: mail has no args.to"
+    ]
+
+
+def test_a_rule_on_a_kind_of_tools_may_be_for_tools_to_come() -> None:
+    assert said(rule("deny", "label:egress", 'tool.effect == "read"')) == []
+    assert said(rule("deny", "label:egress", 'tool.effect == "read" && has(args.cents) && false'))
+    assert said(rule("deny", "mail", 'tool.effect == "read"'))
+
+
+def test_a_schema_that_takes_any_argument_says_of_none_that_it_is_not_there() -> None:
+    one = Spoken("one", input_schema={"properties": {"a": {"type": "string"}}, "type": "object"})
+    two = Spoken("two", input_schema={"properties": {"b": {"type": "string"}}, "type": "object"})
+    text = text_of(rule("deny", ["one", "two"], "has(args.a) && has(args.b)"))
+    assert find_problems({"a.yaml": text}, [one, two]) == ()
+
+
+# What always is
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("args.cents >= 0", "args.cents >= 0 is always true: args.cents is at least 0 and at most 1000"),
+        (
+            'args.cents > 5 && args.reason in ["late", "lost"]',
+            "args.reason in [\"late\", \"lost\"] is always true: args.reason is 'late' or 'lost'",
+        ),
+        (
+            "has(args.note) && !(args.cents > 2000)",
+            "args.cents > 2000 can never be: args.cents is at least 0 and at most 1000",
+        ),
+        (
+            "args.cents > 2000 || has(args.note)",
+            "args.cents > 2000 can never be: args.cents is at least 0 and at most 1000",
+        ),
+        ("args.cents != null", "args.cents != null is always true: args.cents is never null"),
+        ("true", "true is always true"),
+    ],
+)
+def test_a_part_that_the_schema_settles_is_a_warning(when: str, message: str) -> None:
+    assert said(rule("deny", "pay", when)) == [f"warning: {message}"]
+
+
+def test_a_part_that_only_one_of_the_schemas_settles_is_none() -> None:
+    assert said(rule("deny", ["pay", "mail"], "has(args.cents) && args.cents >= 0")) == []
+
+
+def test_what_is_so_of_a_tool_is_not_told_as_a_part_that_is_always_true() -> None:
+    assert said(rule("deny", "pay", 'tool.name == "pay" && has(args.cents)')) == []
+
+
+# Rules that decide nothing
+
+
+def test_a_rule_that_another_always_covers_is_an_error_with_both_places() -> None:
+    wide, narrow = rule("deny", "pay", "args.cents > 100"), rule("deny", "pay", "args.cents > 200")
+    (problem,) = found(wide, narrow)
+    assert str(problem) == (
+        "a.yaml:8:7: this rule decides nothing: 'rule-1' (a.yaml:2) denies every call that it "
+        "speaks of"
+    )
+    assert said(narrow, wide) == [
+        "this rule decides nothing: 'rule-2' (a.yaml:8) denies every call that it speaks of"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [
+        (None, "args.cents > 5"),
+        ("args.cents > 5", "args.cents > 5 && args.to == \"a\""),
+        ("args.cents > 5", "args.cents == 6 || args.cents > 600"),
+        ("args.cents >= 6", "!(args.cents <= 5)"),
+        ('args.to in ["a", "b"]', 'args.to == "a"'),
+        ('args.to != "a"', 'args.to in ["b", "c"]'),
+        ('args.reason == "late"', 'args.reason != "lost"'),
+        ("args.cents >= 0 && args.stars > 1", "args.stars == 5"),
+        ("has(args.note)", 'has(args.note) && args.note.contains("x")'),
+        ("has(args.note) || args.cents > 5", "args.cents > 7"),
+        ("args.maybe != null", "args.maybe != null && args.maybe > 3"),
+        ("size(args.to) > 2", "size(args.to) > 3"),
+        ("run.read_untrusted", "run.read_untrusted && run.calls > 3"),
+        ('args.to.matches("^x")', 'args.to.matches("^x") && args.cents > 3'),
+        ('tool.name == "pay" || args.cents > 5', "args.stars == 1"),
+    ],
+)
+def test_a_condition_covers_what_has_its_parts_as_narrow_or_narrower(
+    wide: str | None, narrow: str
+) -> None:
+    covering = rule("deny", "pay", wide, id="wide")
+    assert "'wide'" in said(covering, rule("hold", "pay", narrow))[0]
+    assert not any("'wide'" in each for each in said(covering, rule("deny", "mail")))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("args.cents > 200", "args.cents > 100"),
+        ("args.cents > 5", "args.stars > 1"),
+        ('args.to == "a"', 'args.to != "b"'),
+        ("args.cents > 5 && has(args.note)", "args.cents > 7"),
+        ('args.to.contains("ab")', 'args.to.contains("abc")'),
+        ("args.cents > 5", "has(args.urgent) && args.urgent ? args.cents > 7 : args.cents > 6"),
+    ],
+)
+def test_what_is_not_certain_is_not_told(one: str, other: str) -> None:
+    assert said(rule("deny", "pay", one), rule("deny", "pay", other)) == []
+
+
+def test_a_rule_that_says_the_same_as_another_is_told_once() -> None:
+    one, again = rule("hold", "pay", "args.cents > 5"), rule("hold", "pay", "args.cents > 5")
+    assert said(one, again | {"why": "Again."}) == [
+        "this rule says the same as 'rule-1' (a.yaml:2): keep one of them"
+    ]
+    assert said(one, again | {"when": "!(args.cents <= 5)"}) == [
+        "this rule decides nothing: 'rule-1' (a.yaml:2) holds every call that it speaks of, and "
+        "asks for as much"
+    ]
+
+
+def test_an_allow_rule_that_can_never_win_is_an_error() -> None:
+    assert said(rule("hold", "*"), rule("allow", "pay", "args.cents < 100")) == [
+        "this rule never lets a call run: 'rule-1' (a.yaml:2) holds every call that it speaks of"
+    ]
+
+
+def test_an_allow_rule_may_be_covered_by_another_rule_for_each_tool() -> None:
+    assert said(
+        rule("hold", "pay"),
+        rule("deny", "mail", 'args.body == "x"'),
+        rule("allow", ["pay", "mail"], '!has(args.body) || args.body == "x"'),
+    ) == [
+        "this rule never lets a call run: 'rule-1' (a.yaml:2) holds every call that it speaks of "
+        "(pay), 'rule-2' (a.yaml:7) denies every call that it speaks of (mail)"
+    ]
+
+
+def test_a_rule_matters_when_it_does_for_one_of_its_tools() -> None:
+    assert said(rule("deny", "pay", "args.cents > 5"), rule("deny", ["pay", "mail"])) == [
+        "this rule decides nothing: 'rule-2' (a.yaml:7) denies every call that it speaks of"
+    ]
+    assert said(rule("hold", "pay"), rule("allow", ["pay", "mail"])) == []
+
+
+def test_a_stop_may_be_put_beside_rules_that_it_makes_idle() -> None:
+    assert said(rule("deny", "pay"), rule("allow", "pay", "args.cents < 100")) == [
+        "warning: this rule never lets a call run: 'rule-1' (a.yaml:2) denies every call that it "
+        "speaks of"
+    ]
+    Policy.from_texts({"a.yaml": text_of(rule("deny", "*"), rule("hold", "pay"))}, TOOLS)
+
+
+def test_a_stop_excuses_no_rule_that_is_idle_without_it() -> None:
+    rules = rule("deny", "pay"), rule("hold", "pay"), rule("allow", "pay", "args.cents < 100")
+    assert said(*rules)[1] == (
+        "this rule never lets a call run: 'rule-2' (a.yaml:6) holds every call that it speaks of"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "idle"),
+    [
+        ({}, True),
+        ({"roles": ["lead"]}, False),
+        ({"expires": "1h"}, False),
+        ({"quorum": 2}, False),
+        ({"four_eyes": True}, False),
+        ({"severity": "low"}, True),
+        ({"severity": "critical", "quorum": 2}, False),
+        ({"reason": "required"}, False),
+    ],
+)
+def test_a_hold_covers_only_holds_that_ask_for_no_more(asked: dict[str, Any], idle: bool) -> None:
+    wide, narrow = rule("hold", "pay"), rule("hold", "pay", "args.cents > 5", approve=asked)
+    assert bool(said(wide, narrow)) is idle
+
+
+def test_a_hold_that_may_be_approved_as_a_group_is_covered_by_one_that_may() -> None:
+    narrow = rule("hold", "pay", "args.cents > 5", group="run")
+    assert said(rule("hold", "pay"), narrow) == []
+    assert said(rule("hold", "pay", group="run"), narrow) != []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"mode": "shadow"},
+        {"limit": {"calls": 3}},
+        {"set": {"cents": 5}, "decide": "hold"},
+    ],
+)
+def test_a_rule_that_does_not_always_decide_covers_nothing(more: dict[str, Any]) -> None:
+    assert said(rule("deny", "pay") | more, rule("allow", "pay", "args.cents > 5")) == []
+
+
+def test_a_rule_in_shadow_is_not_told_that_it_decides_nothing() -> None:
+    assert said(rule("deny", "pay"), rule("allow", "pay", mode="shadow")) == []
+
+
+def test_a_rule_that_sets_arguments_is_idle_only_where_the_call_is_denied() -> None:
+    setting = rule("allow", "pay", "args.cents > 5", set={"cents": 5})
+    assert said(rule("hold", "pay", "args.cents > 1"), setting) == []
+    assert said(rule("deny", "pay", "args.cents > 1"), setting) != []
+
+
+def test_a_limit_is_idle_where_its_condition_is_covered() -> None:
+    limited = rule("deny", "pay", "args.cents > 5", limit={"calls": 3})
+    assert said(rule("deny", "pay", "args.cents > 1"), limited) != []
+    assert said(limited, rule("deny", "pay", "args.cents > 1")) != []
+    assert said(limited, rule("deny", "pay", "args.cents > 7")) == []
+
+
+def test_a_rule_on_a_kind_of_tools_may_decide_for_tools_to_come() -> None:
+    on_kind = rule("deny", "label:egress", 'has(args.note) && args.note == "x"')
+    assert said(rule("deny", "mail", "has(args.note)"), on_kind) == []
+    assert said(rule("deny", ["label:egress", "read"], "has(args.note)"), on_kind) != []
+    assert said(rule("deny", "*", "has(args.note)"), on_kind) != []
+
+
+# Where values come from
+
+
+@pytest.mark.parametrize(
+    ("decide", "when"),
+    [
+        ("allow", 'from_tool(args.to, "egress")'),
+        ("allow", '(args.cents > 5 || from_tool(args.to, "egress") == true)'),
+        ("deny", '!from_tool(args.to, "egress")'),
+        ("hold", '!(args.cents > 5 && from_tool(args.to, "egress"))'),
+        ("hold", 'args.tags.exists(t, !from_tool(t, "egress"))'),
+        ("allow", 'has(args.note) ? from_tool(args.to, "egress") : args.cents > 5'),
+    ],
+)
+def test_a_wide_comparison_must_not_be_what_lets_a_call_run(decide: str, when: str) -> None:
+    (problem,) = found(rule(decide, "pay", when))
+    assert problem.level == "error"
+    assert problem.text[problem.column - 1 :].startswith("from_tool(")
+    assert problem.message == (
+        "from_tool finds a value however it is spelt, so it must not be what lets a call run: "
+        "use from_trusted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("decide", "when"),
+    [
+        ("deny", "user_named(args.to)"),
+        ("hold", "args.tags.all(t, from_trusted(t))"),
+        ("allow", "!user_named(args.to)"),
+        ("hold", "user_named(args.to) != false"),
+    ],
+)
+def test_a_narrow_comparison_as_a_suspicion_is_a_warning(decide: str, when: str) -> None:
+    (message,) = said(rule(decide, "pay", when))
+    assert message.startswith("warning: ")
+    assert "so whoever spells it differently is not" in message
+
+
+@pytest.mark.parametrize(
+    ("decide", "when"),
+    [
+        ("hold", 'from_tool(args.to, "egress") && !user_named(args.to)'),
+        ("allow", "args.tags.all(t, user_named(t) || from_trusted(t))"),
+        ("allow", '!from_tool(args.to, "egress")'),
+        ("deny", 'from_tool(args.to, "egress") ? args.cents > 5 : args.cents > 500'),
+        ("deny", "from_trusted(args.to) == false"),
+    ],
+)
+def test_comparisons_that_work_for_their_rule_are_not_told(decide: str, when: str) -> None:
+    assert said(rule(decide, "pay", when)) == []
+
+
+# The day of the next review
+
+
+def test_a_review_that_is_overdue_is_a_warning_and_stops_nothing() -> None:
+    reviewed = rule("deny", "pay", review_by="2026-05-31")
+    assert said(reviewed) == [
+        "warning: 2026-05-31 is past: review the rule, and set the day of the next review"
+    ]
+    assert said(reviewed, today=date(2026, 5, 31)) == []
+    Policy.from_texts({"a.yaml": text_of(reviewed)}, TOOLS)
