@@ -60,5 +60,5 @@ def _question(rulebook: Rulebook, chance: random.Random) -> Question:
 
 def _past(rulebook: Rulebook, chance: random.Random) -> Past:
     names = [tool.name for tool in rulebook.tools]
-    used = chance.choices(names, k=chance.randrange(21))
-    return Past(tuple(used), chance.randrange(50), (chance.choice(ROLES),))
+    used = chance.choices(names, k=chance.randrange(13))
+    return Past(tuple(used), chance.randrange(31), (chance.choice(ROLES),))

@@ -40,7 +40,7 @@ _VERBS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 _NOUNS = "order invoice payment parcel contract voucher account claim ticket fee".split()
 _DECISIONS = ("allow", "hold", "allow", "deny", "hold")
-_WINDOW = 6
+_WINDOW = 9
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -192,16 +192,17 @@ def _when(
 
 
 def _amount(decide: str, chance: random.Random) -> Comparison:
-    op = "<=" if decide == "allow" else ">"
-    return Comparison("args.amount_cents", op, str(chance.randrange(1, 20) * 10_000))
+    if decide == "allow":
+        return Comparison("args.amount_cents", "<=", str(chance.randrange(8, 20) * 10_000))
+    return Comparison("args.amount_cents", ">", str(chance.randrange(1, 12) * 10_000))
 
 
 def _fact(decide: str, tools: Sequence[Spoken], chance: random.Random) -> Comparison:
     allows = decide == "allow"
     op = "<" if allows else ">="
     choice = [
-        Comparison("run.calls", op, str(chance.randrange(4, 16))),
-        Comparison("user.calls_1h", op, str(chance.randrange(10, 60))),
+        Comparison("run.calls", op, str(chance.randrange(3, 12))),
+        Comparison("user.calls_1h", op, str(chance.randrange(10, 40))),
         Comparison(f'"{chance.choice(ROLES)}"', "in" if allows else "not in", "user.roles"),
         Comparison(f'"{chance.choice(tools).name}"', "not in" if allows else "in", "run.tools_used"),
     ]
@@ -213,7 +214,7 @@ _EVERYWHERE = (
         "much-at-once",
         "deny",
         "effect:irreversible",
-        (Comparison("run.calls", ">=", "18"), Comparison("args.amount_cents", ">", "150000")),
+        (Comparison("run.calls", ">=", "11"), Comparison("args.amount_cents", ">", "150000")),
     ),
     Rule(
         "large",
@@ -228,13 +229,13 @@ _EVERYWHERE = (
         "busy-user",
         "hold",
         "effect:write",
-        (Comparison("user.calls_1h", ">=", "55"), Comparison("run.calls", ">=", "15")),
+        (Comparison("user.calls_1h", ">=", "38"), Comparison("run.calls", ">=", "9")),
     ),
     Rule(
         "many-reads",
         "hold",
         "effect:read",
-        (Comparison("run.calls", ">=", "19"), Comparison('"auditor"', "not in", "user.roles")),
+        (Comparison("run.calls", ">=", "10"), Comparison('"auditor"', "not in", "user.roles")),
     ),
     Rule(
         "out-of-the-house",

@@ -1,4 +1,4 @@
-"""The tools for those who write policies: check, lint, list, facts, test, explain, diff, backtest."""
+"""The tools for those who write policies, from the check to the backtest."""
 
 import json
 import shutil
@@ -50,12 +50,12 @@ rules:
     why: Often.
     owner: ana
     review_by: 2099-01-01
-  - id: named
-    decide: hold
+  - id: watched
+    decide: deny
     mode: shadow
     tools: [refund_order]
-    when: user_named(args.order_id)
-    why: The user named it.
+    when: args.amount_cents > 3000
+    why: Perhaps it should not be done at all.
     owner: ana
     review_by: 2099-01-01
 """
@@ -79,10 +79,9 @@ CASES = """\
 cases:
   - name: a large refund waits
     tool: refund_order
-    args: {order_id: "4417", amount_cents: 2500}
+    args: {order_id: "4417", amount_cents: 3100}
     facts: {run.fraud_score: 0}
-    said: Refund order 4417.
-    expect: {decide: hold, rules: [refunds], shadow: [named]}
+    expect: {decide: hold, rules: [refunds], shadow: [watched]}
   - name: a small one is paid
     tool: refund_order
     args: {order_id: "4417", amount_cents: 5}
@@ -147,11 +146,11 @@ def test_check_exits_with_1_on_an_error_and_says_what_is_wrong_and_where(fresh: 
     file = rewrite(fresh, "args.amount_cents > 2000", "args.amount_cent > 2000")
     result = fresh.say("policy", "check")
     assert result.exit_code == Exit.FAILED
-    assert f"{file}:8:16: " in result.stdout
+    assert f"{file}:8:11: " in result.stdout
     assert "did you mean 'amount_cents'?" in result.stdout
     assert result.stdout.splitlines()[-1] == "1 error"
     (found,) = json.loads(fresh.say("policy", "check", "--json").stdout)["problems"]
-    assert (found["level"], found["line"], found["column"]) == ("error", 8, 16)
+    assert (found["level"], found["line"], found["column"]) == ("error", 8, 11)
 
 
 def test_check_is_content_with_a_sound_policy(desk: Shop) -> None:
@@ -166,7 +165,7 @@ def test_check_annotates_for_github_and_no_text_of_a_policy_becomes_a_command(fr
     assert result.exit_code == Exit.FAILED
     (line,) = result.stdout.splitlines()
     file = fresh.folder / "policies" / "default.yaml"
-    assert line.startswith(f"::error file={file},line=7,col=13::unknown tool ")
+    assert line.startswith(f"::error file={file},line=7,col=13::unknown kind ")
     assert "\x1b" not in line
     assert "%" not in line.replace("%25", "").replace("%0D", "").replace("%0A", "")
 
@@ -183,9 +182,8 @@ def test_lint_finds_the_rules_that_nobody_looks_after(copy: Shop) -> None:
         ("error", 11, 5, "scored was to be reviewed by 2020-01-01: look at it and set a day"),
         ("warning", 19, 5, "tiny matched no call in the last 90 days"),
         ("warning", 26, 5, "daily matched no call in the last 90 days"),
-        ("warning", 33, 5, "named matched no call in the last 90 days"),
     ]
-    assert "1 error, 4 warnings" in result.stdout
+    assert "1 error, 3 warnings" in result.stdout
 
 
 def test_lint_asks_no_store_that_is_not_there_and_warnings_are_no_failure(fresh: Shop) -> None:
@@ -204,10 +202,10 @@ def test_list_says_when_and_how_each_rule_decides(desk: Shop) -> None:
     rows = {row["id"]: row for row in desk.json("policy", "list")}
     assert rows["tiny"]["when"] == "args.amount_cents <= 2000"
     assert rows["daily"]["limit"]["calls"] == 3
-    assert rows["named"]["mode"] == "shadow"
+    assert rows["watched"]["mode"] == "shadow"
     told = desk.say("policy", "list").stdout
     assert "hold over 3 calls per run in 1d" in told
-    assert "hold, in shadow" in told
+    assert "deny, in shadow" in told
 
 
 def test_list_tells_what_a_rule_sets(fresh: Shop) -> None:
@@ -261,14 +259,14 @@ def test_cases_that_pass_are_counted(desk: Shop) -> None:
 
 
 def test_a_case_that_fails_tells_what_was_expected_and_what_each_rule_said(fresh: Shop) -> None:
-    rewrite(fresh, "args.amount_cents > 2000", "args.amount_cents > 3000")
+    rewrite(fresh, "args.amount_cents > 2000", "args.amount_cents > 3200")
     result = fresh.say("policy", "test")
     assert result.exit_code == Exit.FAILED
     file = fresh.folder / "policies" / "tests" / "refunds.yaml"
     assert f"{file}:2: a large refund waits" in result.stdout
     assert 'rules: expected ["refunds"], got []' in result.stdout
     assert "refunds  default.yaml:5  did not match" in result.stdout
-    assert "args.amount_cents was 2500" in result.stdout
+    assert "args.amount_cents was 3100" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("1 failed, 1 passed in ")
     data = json.loads(fresh.say("policy", "test", "--json").stdout)
     assert (data["ok"], data["failed"], data["passed"]) == (False, 1, 1)
@@ -279,7 +277,7 @@ def test_a_case_that_fails_tells_what_was_expected_and_what_each_rule_said(fresh
 
 def test_a_case_that_cannot_be_run_is_an_error_with_what_is_wrong(fresh: Shop) -> None:
     file = fresh.folder / "policies" / "tests" / "refunds.yaml"
-    file.write_text(CASES.replace("amount_cents: 2500", "amount_cents: many"))
+    file.write_text(CASES.replace("amount_cents: 3100", "amount_cents: many"))
     result = fresh.say("policy", "test")
     assert result.exit_code == Exit.FAILED
     assert f"{file}:4:11: " in result.stdout
@@ -335,9 +333,10 @@ def test_explain_tells_every_rule_with_its_text_and_what_it_read(desk: Shop) -> 
 
 
 def test_explain_says_where_values_were_found_also_for_a_rule_in_shadow(fresh: Shop) -> None:
+    rewrite(fresh, "args.amount_cents > 3000", "user_named(args.order_id)")
     fresh.say("run", "Refund order 4417", "--simulated", fresh.script, "--on-hold", "exit")
     told = fresh.say("policy", "explain", "@last").stdout
-    assert "  named  default.yaml:35  matched (shadow: decides nothing)" in told
+    assert "  watched  default.yaml:35  matched (shadow: decides nothing)" in told
     assert "user_named(args.order_id) was true" in told
     assert "found       user_named('4417'): the user's message in sim_r_" in told
 
@@ -460,18 +459,22 @@ def test_a_policy_does_not_differ_from_itself(desk: Shop) -> None:
     assert (same.exit_code, same.stdout) == (0, "no difference: the same texts\n")
 
 
+WHEN = "    when: args.amount_cents <= 2000\n"
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("# Rules of the desk.", "# The rules."),
-        ("args.amount_cents > 2000 && !(", "args.amount_cents>2000 && (!("),
-        ("    when: args.amount_cents <= 2000\n    why: Small sums.\n", "    why: Small sums.\n    when: (args.amount_cents <= 2000)\n"),
+        ("args.amount_cents > 2000 && !(", "args.amount_cents>2000   && !("),
+        (f"{WHEN}    why: Small sums.\n", f"    why: Small sums.\n{WHEN}"),
+        ("when: args.amount_cents <= 2000", "when: (args.amount_cents <= (2000))"),
+        ("tools: [refund_order]", "tools: [refund_order, refund_order]"),
     ],
-)  # fmt: skip
+)
 def test_comments_blanks_parentheses_and_order_make_no_difference(
     desk: Shop, old: str, new: str
 ) -> None:
-    new = new.replace("(!(", "!(")
     found = changes(desk, old, new)
     assert (found["same"], found["same_texts"]) == (True, False)
 
@@ -524,6 +527,12 @@ def test_default_reviewers_tools_and_facts_are_compared_too(desk: Shop) -> None:
     assert '    labels: [] -> ["private"]' in lines
 
 
+def test_what_is_neither_a_folder_nor_recorded_is_not_found(fresh: Shop) -> None:
+    result = fresh.say("policy", "diff", "nowhere", str(fresh.folder / "policies"))
+    assert result.exit_code == Exit.NOT_FOUND
+    assert "There is no folder 'nowhere'" in result.stderr
+
+
 def test_a_recorded_policy_is_named_by_its_digest(copy: Shop) -> None:
     digest = copy.json("policy", "explain", "@last")["revisions"][0]["bundle"]
     policies = str(copy.folder / "policies")
@@ -542,16 +551,16 @@ def test_nothing_changes_with_the_policy_that_decided(desk: Shop) -> None:
 
 
 def test_backtest_says_which_call_changes_and_by_which_rule(desk: Shop) -> None:
-    other = other_policy(desk, "decide: hold\n    tools: [refund_order]\n    when: args.amount_cents > 2000 && !(args.order_id in run.refunded)\n    why: Money that has left does not come back.\n    approve: {expires: 4h, quorum: 2, four_eyes: true, reason: required}", "decide: deny\n    tools: [refund_order]\n    why: No more.")  # fmt: skip
+    other = other_policy(desk, "mode: shadow", "mode: enforce")
     result = desk.say("policy", "backtest", other)
     assert result.exit_code == 0, result.stderr
-    assert "hold -> deny  refunds default.yaml:5" in result.stdout
+    assert "hold -> deny  watched default.yaml:35" in result.stdout
     assert "1 of 2 calls decided otherwise." in result.stdout
     assert "Asks people 0 calls instead of 1: 1 fewer." in result.stdout
     assert desk.say("policy", "backtest", other, "--fail-on-change").exit_code == Exit.FAILED
     (change,) = desk.json("policy", "backtest", other)["changes"]
     assert (change["before"], change["after"], change["tool"]) == ("hold", "deny", "refund_order")
-    assert [rule["id"] for rule in change["rules_after"]] == ["refunds"]
+    assert [rule["id"] for rule in change["rules_after"]] == ["watched"]
     tomorrow = (datetime.now(tz=UTC) + timedelta(days=1)).date().isoformat()
     assert desk.json("policy", "backtest", other, "--since", tomorrow)["decided"] == 0
 
@@ -567,9 +576,9 @@ def test_backtest_says_what_was_forgotten(copy: Shop) -> None:
 def test_coverage_counts_and_begins_with_the_rules_that_match_nothing(desk: Shop) -> None:
     rows = desk.json("policy", "coverage")
     assert [(row["id"], row["matched"]) for row in rows] == [
-        ("tiny", 0), ("daily", 0), ("named", 0), ("refunds", 1), ("scored", 1),
+        ("tiny", 0), ("daily", 0), ("refunds", 1), ("scored", 1), ("watched", 1),
     ]  # fmt: skip
-    assert "3 of 5 rules matched none of 2 calls" in desk.say("policy", "coverage").stderr
+    assert "2 of 5 rules matched none of 2 calls" in desk.say("policy", "coverage").stderr
 
 
 def test_without_a_store_there_is_nothing_to_ask_about(fresh: Shop) -> None:

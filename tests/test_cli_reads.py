@@ -156,7 +156,7 @@ def test_policy_check_tells_mistakes_as_a_compiler_does(empty: Shop) -> None:
     file = empty.folder / "policies" / "default.yaml"
     file.write_text(file.read_text().replace("[refund_order]", "[refund_ordre]"))
     result = empty.say("policy", "check")
-    assert result.exit_code == Exit.VERIFICATION
+    assert result.exit_code == Exit.FAILED
     assert "did you mean 'refund_order'?" in result.stdout
     found = json.loads(empty.say("policy", "check", "--json").stdout)["problems"]
     assert [(problem["line"], problem["file"]) for problem in found] == [(10, str(file))]

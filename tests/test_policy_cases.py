@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic import BaseModel
 from worlds import TOOLS
 
 from agentrt.errors import PolicyError
@@ -356,3 +358,24 @@ def test_the_schema_for_editors_accepts_the_file_and_no_unknown_key() -> None:
     (error,) = validator.iter_errors(data)
     assert "toll" in error.message
     assert "file" not in schema["$defs"]["Case"]["properties"]
+
+
+# --- the page on it ------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "docs" / "policy-tests.md").read_text()
+
+
+def test_the_page_on_cases_shows_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules, cases = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "policies" / "tests").mkdir(parents=True)
+    (tmp_path / "policies" / "tests" / "money.yaml").write_text(cases)
+    monkeypatch.chdir(tmp_path)
+    policy = Policy.from_texts({"money.yaml": rules}, ALL.values())
+    exec(code, {"policy": policy, "tools": ALL})
+
+
+@pytest.mark.parametrize("model", [Case, Earlier, Expected])
+def test_the_page_on_cases_has_every_key(model: type[BaseModel]) -> None:
+    keys = set(model.model_fields) - {"file", "line"}
+    assert [key for key in sorted(keys) if f"| `{key}` |" not in PAGE] == []

@@ -239,9 +239,11 @@ def test_headers_cannot_be_injected_past_the_schema_either(tools: Any, server: S
 
 
 async def test_a_reviewer_sees_the_whole_mail(tools: Any, server: Server) -> None:
-    arguments = tools.send_mail.complete({"to": TO, "subject": "Offer", "body": "Hello."})
+    body = "Grüße, and a line that is longer than the seventy-six characters of an encoded one.\n"
+    subject = "=?utf-8?q?50=25_off?="
+    arguments = tools.send_mail.complete({"to": TO, "subject": subject, "body": body})
     shown = await tools.send_mail.run_preview(arguments, a_call())
-    for part in ("From: ada@shop.example", "To: bob@example.com", "Subject: Offer", "Hello."):
+    for part in ("From: ada@shop.example", "To: bob@example.com", "Subject: 50% off", body):
         assert part in shown
     assert server.arrived == []
 

@@ -154,7 +154,10 @@ def _draft_mail(mailbox: Mailbox) -> Tool:
 
 def _send_mail(mailbox: Mailbox) -> Tool:
     def show_mail(to: list[str], subject: str, body: str, call: Call) -> str:
-        return _message(mailbox, to, subject, body, call.key).as_string()
+        message = _message(mailbox, to, subject, body, call.key)
+        heads = [f"{name}: {message[name]}" for name in ("From", "To", "Subject")]
+        # As it will be read, and not in the encoding in which it travels.
+        return "\n".join([*heads, "", body])
 
     def find_sent(to: list[str], call: Call) -> Sent | None:
         if mailbox.sent.root is None:

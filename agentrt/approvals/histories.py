@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentrt.audit import AuditStore
-from agentrt.events import CallDecided, CallExpired, CallFinished, CallRejected, Record
+from agentrt.events import (
+    CallDecided,
+    CallExpired,
+    CallFinished,
+    CallRejected,
+    CallStarted,
+    Record,
+)
 from agentrt.policy import Policy
 from agentrt.policy.facts import Facts, History
 from agentrt.policy.known import Known
@@ -57,8 +64,11 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class _Seen:
+    begin: int
+    """The place of arrival behind which its records begin."""
     place: int
     count: int
+    """Records that came since it was begun."""
     history: History
 
 
@@ -95,11 +105,13 @@ class Histories:
         history: History | None = None,
         pending: Sequence[Record] = (),
         connection: Any = None,
+        starting: bool = False,
     ) -> Known:
         """What is known of a call apart from the call itself: it is judged by what others did.
 
         `history` is what happened in the run, read from the store when it is not given;
-        `pending` are records of the run that are not in the store yet.
+        `pending` are records of the run that are not in the store yet. When it is `starting`,
+        what only counts since it was decided says nothing against it.
         """
         if history is None:
             history = self.of_run(run).now
@@ -112,6 +124,7 @@ class Histories:
             history=history,
             user=user and user.fold(pending),
             everyone=everyone.fold(pending),
+            starting=starting,
         )
 
     def _of_user(self, user_ref: str | None, *, now: int, connection: Any) -> History | None:
@@ -129,14 +142,43 @@ class Histories:
         with self._lock:
             seen = self._seen.get(key)
         if seen is None or seen.count > KEPT_MAX:
-            seen = _Seen(0, 0, History.of(facts))
-        since = None if facts.span_ms is None else now - facts.span_ms - LATE_MS
-        place, records = self._store.records_since(
-            seen.place, types=facts.types, user_ref=key, since=since, connection=connection
-        )
-        after = _Seen(place, seen.count + len(records), seen.history.fold(records))
+            seen = self._begun(key, facts, now, connection)
+        after = self._further(seen, key, facts, connection)
         if connection is None:
             # Within a transaction others' records are seen that may yet be rolled back.
             with self._lock:
                 self._seen[key] = after
         return after.history
+
+    def _begun(self, key: str | None, facts: Facts, now: int, connection: Any) -> _Seen:
+        """What there is as far back as the facts look."""
+        begin = 0
+        if facts.span_ms is not None:
+            since = now - facts.span_ms - LATE_MS
+            begin = self._store.place_at(since, user_ref=key, connection=connection)
+        empty = _Seen(begin, begin, 0, History.of(facts))
+        return replace(self._further(empty, key, facts, connection), count=0)
+
+    def _further(self, seen: _Seen, key: str | None, facts: Facts, connection: Any) -> _Seen:
+        place, records = self._store.records_since(
+            seen.place, types=facts.types, user_ref=key, connection=connection
+        )
+        decided = self._decided_before(seen.begin, records, connection)
+        history = seen.history
+        for record in records:
+            if isinstance(record.event, CallStarted) and record.event.call in decided:
+                history = history.evolve(decided[record.event.call])
+            history = history.evolve(record)
+        return _Seen(seen.begin, place, seen.count + len(records), history)
+
+    def _decided_before(
+        self, begin: int, records: Iterable[Record], connection: Any
+    ) -> Mapping[str, Record]:
+        """The decisions on calls that start in `records` and waited since before the beginning."""
+        events = [record.event for record in records]
+        decided = {event.call for event in events if isinstance(event, CallDecided)}
+        started = {event.call for event in events if isinstance(event, CallStarted)}
+        if not begin or not started - decided:
+            return {}
+        waited = sorted(started - decided)
+        return self._store.decisions(waited, up_to=begin, connection=connection)

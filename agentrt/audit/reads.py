@@ -12,7 +12,15 @@ from agentrt.audit.records import read_record
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, columns
 from agentrt.events import Record
 
-__all__ = ["StoredRecord", "read_after", "read_records", "read_since", "stored_records"]
+__all__ = [
+    "StoredRecord",
+    "place_at",
+    "read_after",
+    "read_decisions",
+    "read_records",
+    "read_since",
+    "stored_records",
+]
 
 StoredRecord = Any
 """A row of `event` with `header`, `hash`, `run` and `seq`."""
@@ -46,21 +54,35 @@ def read_since(
     after: int,
     types: Sequence[str],
     user_ref: str | None = None,
-    since: int | None = None,
 ) -> tuple[int, list[Record]]:
     """The records of these types behind place `after`, in order of arrival, and the last place.
 
-    Those of one user only when `user_ref` is given, and none that arrived before the first one
-    that was written after `since` (milliseconds since the epoch).
+    Those of one user only when `user_ref` is given.
     """
     own = [_event.user_ref == user_ref] if user_ref is not None else []
-    if after == 0 and since is not None:
-        earlier = select(_event.pos).where(*own, _event.at <= since)
-        after = connection.execute(earlier.order_by(_event.pos.desc()).limit(1)).scalar() or 0
     rows = stored_records(
         connection, *own, _event.type.in_(types), _event.pos > after, order=_event.pos
     )
     return (rows[-1].pos if rows else after), _records(connection, rows)
+
+
+def place_at(connection: Connection, moment: int, *, user_ref: str | None = None) -> int:
+    """The place of the last record that was written up to `moment` (milliseconds); 0 if none.
+
+    Of one user only when `user_ref` is given.
+    """
+    own = [_event.user_ref == user_ref] if user_ref is not None else []
+    found = select(_event.pos).where(*own, _event.at <= moment).order_by(_event.pos.desc())
+    return connection.execute(found.limit(1)).scalar() or 0
+
+
+def read_decisions(
+    connection: Connection, calls: Sequence[str], *, up_to: int
+) -> Mapping[str, Record]:
+    """The last decision on each of these calls that arrived up to a place."""
+    decided = (_event.type == "call.decided", _event.call.in_(calls), _event.pos <= up_to)
+    records = read_records(connection, *decided, order=_event.pos)
+    return {record.event.call: record for record in records if record.event.type == "call.decided"}
 
 
 def read_after(connection: Connection, after: int, *, limit: int) -> tuple[int, list[Record]]:

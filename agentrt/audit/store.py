@@ -18,7 +18,13 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from agentrt.audit.appends import LEASE, Draft, check_head, check_lease, insert, put
 from agentrt.audit.database import FAILURES, open_database, store_row, unavailable
 from agentrt.audit.processes import Process, is_alive
-from agentrt.audit.reads import read_after, read_records, read_since
+from agentrt.audit.reads import (
+    place_at,
+    read_after,
+    read_decisions,
+    read_records,
+    read_since,
+)
 from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import (
     ApprovalRow,
@@ -244,22 +250,35 @@ class AuditStore:
         *,
         types: Sequence[str],
         user_ref: str | None = None,
-        since: int | None = None,
         connection: Connection | None = None,
     ) -> tuple[int, list[Record]]:
         """Records of some types behind a place of arrival, oldest first, and the last place.
 
-        Those of one user only when `user_ref` is given; from the beginning (`after` 0), those
-        that came after `since` (milliseconds) only. Within a `check`, on its connection.
+        Those of one user only when `user_ref` is given. Within a `check`, on its connection.
         """
-        what: dict[str, Any] = {"after": after, "types": types}
-        what |= {"user_ref": user_ref, "since": since}
-        if connection is not None:
-            return read_since(connection, **what)
-        with self._reading() as reading:
-            return read_since(reading, **what)
+        with self._reading(connection) as reading:
+            return read_since(reading, after=after, types=types, user_ref=user_ref)
 
-    def in_order(self, *, progress: Callable[[int], None] = lambda _count: None) -> Iterator[Record]:
+    def place_at(
+        self, moment: int, *, user_ref: str | None = None, connection: Connection | None = None
+    ) -> int:
+        """The place of arrival of the last record that was written up to a time (milliseconds).
+
+        Of one user only when `user_ref` is given; 0 when there is none.
+        """
+        with self._reading(connection) as reading:
+            return place_at(reading, moment, user_ref=user_ref)
+
+    def decisions(
+        self, calls: Sequence[str], *, up_to: int, connection: Connection | None = None
+    ) -> Mapping[str, Record]:
+        """The last decision on each of these calls that arrived up to a place, by call."""
+        with self._reading(connection) as reading:
+            return read_decisions(reading, calls, up_to=up_to)
+
+    def in_order(
+        self, *, progress: Callable[[int], None] = lambda _count: None
+    ) -> Iterator[Record]:
         """Every record of every chain in the order of arrival, with few in memory at a time.
 
         `progress` hears how many were read.
@@ -429,7 +448,11 @@ class AuditStore:
         return Watch(self.path, self._engine)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, within: Connection | None = None) -> Iterator[Connection]:
+        """A connection to read with, `within` a transaction the one that it has."""
+        if within is not None:
+            yield within
+            return
         try:
             with self._engine.connect() as connection:
                 yield connection

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
-from agentrt.cli.output import narrate
-from agentrt.cli.project import key_path
+from agentrt.cli.output import Output, narrate
+from agentrt.cli.project import FILE_NAME, Project, key_path
+from agentrt.cli.ready_policies import about, policy_files, ready_policies
 from agentrt.cli.reviewing import make_reviewer
+from agentrt.errors import AgentrtError, ProjectError
 
 __all__ = ["FILES", "init"]
 
@@ -102,6 +104,8 @@ refunds.jsonl
 __pycache__/
 """
 
+REVIEWERS = "policies/reviewers.yaml"
+
 FILES = {
     "agentrt.toml": PROJECT,
     "tools/orders.py": TOOLS,
@@ -113,7 +117,9 @@ FILES = {
 
 @click.command
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
-def init(folder: Path) -> None:
+@click.option("--policy", metavar="NAME", help="Begin with a ready policy: its rules and cases.")
+@click.option("--list-policies", is_flag=True, help="List the ready policies, and make nothing.")
+def init(folder: Path, policy: str | None, list_policies: bool) -> None:
     """Make a project in FOLDER (default: here) with a tool, a policy and you as its reviewer.
 
     What is there already is left as it is.
@@ -121,11 +127,38 @@ def init(folder: Path) -> None:
     \b
     Example:
       agentrt init desk
+      agentrt init desk --policy cautious
     """
-    for name, text in FILES.items():
+    if list_policies:
+        _list_policies()
+        return
+    for name, text in _files(folder, policy).items():
         _write(folder / name, text)
-    make_reviewer(key_path(), folder / "policies" / "reviewers.yaml")
-    _say_next(folder)
+    make_reviewer(key_path(), folder / REVIEWERS)
+    if policy is None:
+        _say_next(folder)
+    else:
+        _say_next_with_policy(folder)
+
+
+def _list_policies() -> None:
+    rows = [{"name": name, "about": about(name)} for name in ready_policies()]
+    Output().rows(rows, columns=("name", "about"), fields=("name", "about"), empty="")
+
+
+def _files(folder: Path, policy: str | None) -> dict[str, str]:
+    """What to write, by path. Raises ProjectError before anything is written."""
+    if policy is None:
+        return FILES
+    if policy not in ready_policies():
+        raise ProjectError(
+            f"There is no ready policy {policy!r}. There are: {', '.join(ready_policies())}."
+        )
+    # Beside another policy it would be one bundle with it, which might not be a policy at all.
+    if there := sorted(set((folder / "policies").glob("*.yaml")) - {folder / REVIEWERS}):
+        raise ProjectError(f"There is a policy already: {there[0]}. Move it away, then try again.")
+    others = {name: text for name, text in FILES.items() if not name.startswith("policies/")}
+    return others | {f"policies/{name}": text for name, text in policy_files(policy).items()}
 
 
 def _write(file: Path, text: str) -> None:
@@ -147,3 +180,28 @@ def _say_next(folder: Path) -> None:
         "  agentrt why @last\n"
         "with Claude: set ANTHROPIC_API_KEY and leave --simulated out"
     )
+
+
+def _say_next_with_policy(folder: Path) -> None:
+    step = "" if folder == Path() else f"  cd {folder}\n"
+    if mistake := _mistake(folder):
+        narrate("\nThis policy is for other tools: put yours in their place.", bold=True)
+        narrate(f"{mistake}\n{step}  agentrt policy check           # where it does not fit")
+        narrate("what it is for: policies/README.md")
+        return
+    narrate("\nnext, without a key:", bold=True)
+    narrate(
+        f"{step}  agentrt policy test            # what it says to the cases in policies/tests\n"
+        '  agentrt run "Order 4417 was charged twice" --simulated script.yaml\n'
+        "  agentrt why @last\n"
+        "what it protects against, and what it does not: policies/README.md"
+    )
+
+
+def _mistake(folder: Path) -> str | None:
+    """What keeps the policy from being one for the tools of the project, in short."""
+    try:
+        _ = Project.load(folder / FILE_NAME).policy
+    except AgentrtError as error:
+        return str(error).rpartition("\n")[2]
+    return None

@@ -13,13 +13,14 @@ import click
 
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import Output, print_json, prints_one, shown_path
-from agentrt.cli.policy_explain import rule_lines
 from agentrt.cli.policy_problems import problem_data
+from agentrt.cli.policy_telling import rule_lines
 from agentrt.cli.project import Project
-from agentrt.errors import PolicyError
+from agentrt.errors import ProjectError
 from agentrt.policy import Policy, PolicyProblem, Rule
 from agentrt.policy.cases import Outcome, case_schema, read_cases, run_case, unreached
 from agentrt.policy.explanation import rules_said
+from agentrt.tools import Tools
 from agentrt.visible import visible
 
 __all__ = ["test"]
@@ -45,12 +46,24 @@ class _Tested:
 
 @click.command
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--policy",
+    "bundle",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Test the policy of this folder, not the project's.",
+)
 @click.option("--coverage", is_flag=True, help="Fail when there is a rule that no case reaches.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the format, for editors.")
 @prints_one
 @click.pass_obj
 def test(
-    folder: Path, files: tuple[Path, ...], coverage: bool, schema: bool, output: Output
+    folder: Path,
+    files: tuple[Path, ...],
+    bundle: Path | None,
+    coverage: bool,
+    schema: bool,
+    output: Output,
 ) -> None:
     """Run the policy's cases: a call, what is known, and what the policy should say.
 
@@ -66,14 +79,15 @@ def test(
         print_json(case_schema())
         return
     project = Project.find(folder)
-    tested = _run(project, _files(project, files), coverage=coverage)
-    output.one(_data(tested), (visible(line) for line in _lines(tested, project.policy)))
+    policy = project.policy_in(bundle) if bundle else project.policy
+    found = _files(files or ((bundle or project.policies) / "tests",))
+    tested = _run(found, policy, project.tools, coverage=coverage)
+    output.one(_data(tested), (visible(line) for line in _lines(tested, policy)))
     sys.exit(Exit.OK if tested.ok else Exit.FAILED)
 
 
-def _files(project: Project, named: Sequence[Path]) -> list[Path]:
-    """The files to read. Raises PolicyError when there is none: nothing tested is no success."""
-    places = named or (project.policies / "tests",)
+def _files(places: Sequence[Path]) -> list[Path]:
+    """The files to read. Raises ProjectError when there is none: nothing tested is no success."""
     found = [
         file
         for place in places
@@ -82,13 +96,14 @@ def _files(project: Project, named: Sequence[Path]) -> list[Path]:
     ]
     if not found:
         where = shown_path(places[0])
-        raise PolicyError(f"There are no cases: write {where}/NAME.yaml, see docs/policy.md.")
+        raise ProjectError(
+            f"There are no cases: write {where}/NAME.yaml; docs/policy-tests.md has the format."
+        )
     return found
 
 
-def _run(project: Project, files: Sequence[Path], *, coverage: bool) -> _Tested:
+def _run(files: Sequence[Path], policy: Policy, tools: Tools, *, coverage: bool) -> _Tested:
     started = time.perf_counter()
-    policy, tools = project.policy, project.tools
     read = [read_cases(shown_path(file), _text(file), policy, tools) for file in files]
     outcomes = tuple(run_case(case, policy, tools) for cases, _ in read for case in cases)
     return _Tested(
@@ -103,7 +118,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{file} cannot be read: {error}.") from error
+        raise ProjectError(f"{file} cannot be read: {error}.") from error
 
 
 # --- what is told -----------------------------------------------------------------------

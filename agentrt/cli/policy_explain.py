@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_core import from_json
 
 from agentrt.cli.ids import call_row
 from agentrt.cli.output import Output, prints_one
+from agentrt.cli.policy_telling import json_told, rule_lines
 from agentrt.cli.project import Project
 from agentrt.cli.telling import DIGEST_SHOWN, asked_of, pretty
 from agentrt.events import CallDecided, Record
@@ -20,7 +20,7 @@ from agentrt.policy.bound import expressions
 from agentrt.policy.explanation import RuleSaid, rules_said, why_so
 from agentrt.visible import visible
 
-__all__ = ["explain", "rule_lines"]
+__all__ = ["explain"]
 
 
 @dataclass(frozen=True)
@@ -118,25 +118,9 @@ def _block(name: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _changed(event: CallDecided) -> Iterator[str]:
     for name, (before, after) in _settings(event).items():
-        yield f"set         {name}: {_json(before)} -> {_json(after)}"
+        yield f"set         {name}: {json_told(before)} -> {json_told(after)}"
     if event.editor is not None:
         yield f"edited      by {event.editor}"
-
-
-def rule_lines(said: RuleSaid) -> Iterator[str]:
-    """What one rule said, below its own text: not escaped."""
-    shadow = " (shadow: decides nothing)" if said.shadow else ""
-    mark = "*" if said.decides else " "
-    yield f"{mark} {said.ref.id}  {said.ref.file}:{said.ref.line}  {said.state}{shadow}"
-    yield from (f"    | {line}" for line in said.text)
-    for expression, value in said.values.items():
-        yield f"    {expression} was {_json(value)}"
-    if said.limit is not None:
-        yield f"    its limit: {said.limit}"
-    if said.error is not None:
-        yield f"    error: {said.error}"
-    if said.waits_for is not None:
-        yield f"    waits for {said.waits_for}"
 
 
 def _obligations(event: CallDecided, output: Output) -> Iterator[str]:
@@ -153,10 +137,6 @@ def _obligations(event: CallDecided, output: Output) -> Iterator[str]:
     if event.awaiting:
         until = output.time(event.until)
         yield f"waits for   {', '.join(event.awaiting)} until {until}, then a person is asked"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _settings(event: CallDecided) -> dict[str, tuple[Any, Any]]:

@@ -27,12 +27,13 @@ from agentrt.events import Record
 from agentrt.policy import Policy
 from agentrt.policy.backtest import Backtest, Change
 from agentrt.policy.backtest import backtest as backtested
-from agentrt.policy.facts.discovery import discover_facts
 from agentrt.visible import visible
 
 __all__ = ["backtest", "coverage", "matched"]
 
 COVERAGE_FIELDS = ("id", "matched", "decide", "mode", "file", "line")
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 _SINCE = click.option(
     "--since", type=Moment(), metavar="TIME", help="Only calls decided since: 2h, 7d, a date (UTC)."
@@ -40,13 +41,13 @@ _SINCE = click.option(
 
 
 @click.command
-@click.argument("bundle", required=False, type=click.Path(exists=True, file_okay=False))
+@click.argument("bundle", required=False, type=FOLDER)
 @_SINCE
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 when a call changes.")
 @prints_one
 @click.pass_obj
 def backtest(
-    folder: Path, bundle: str | None, since: int | None, fail_on_change: bool, output: Output
+    folder: Path, bundle: Path | None, since: int | None, fail_on_change: bool, output: Output
 ) -> None:
     """Ask a policy about every call that was recorded, and say which it decides otherwise.
 
@@ -59,7 +60,7 @@ def backtest(
       agentrt policy backtest --fail-on-change
     """
     project = Project.find(folder)
-    policy = _candidate(project, Path(bundle)) if bundle else project.policy
+    policy = project.policy_in(bundle) if bundle else project.policy
     found = _backtest(project, policy, since)
     output.one(_data(found), (visible(line) for line in _lines(found, output)))
     if found.changes and fail_on_change:
@@ -107,12 +108,6 @@ def matched(project: Project, since: int | None) -> dict[str, int]:
     """How many recorded calls each rule of the project's policy matches."""
     found = _backtest(project, project.policy, since)
     return {rule.id: found.matched.get(rule.id, 0) for rule in project.policy.rules}
-
-
-def _candidate(project: Project, folder: Path) -> Policy:
-    """The policy of a folder, with its own facts, or else the project's."""
-    facts = discover_facts(folder) or project.facts
-    return Policy.load(folder, project.tools.values(), facts=facts)
 
 
 def _backtest(project: Project, policy: Policy, since: int | None) -> Backtest:

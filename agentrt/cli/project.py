@@ -139,8 +139,18 @@ class Project:
     def policy(self) -> Policy:
         """The policy, checked against the tools. Raises PolicyError."""
         from agentrt.policy import Policy
+        from agentrt.policy.checked_before import CheckedBefore
 
-        return Policy.load(self.policies, self.tools.values(), facts=self.facts)
+        cache = CheckedBefore(_cache_folder() / "checked")
+        return Policy.load(self.policies, self.tools.values(), facts=self.facts, cache=cache)
+
+    def policy_in(self, folder: Path) -> Policy:
+        """The policy of another folder, with the facts beside it, or else the project's."""
+        from agentrt.policy import Policy
+        from agentrt.policy.facts.discovery import discover_facts
+
+        facts = discover_facts(folder) or self.facts
+        return Policy.load(folder, self.tools.values(), facts=facts)
 
     @cached_property
     def reviewers(self) -> Reviewers:
@@ -276,3 +286,9 @@ def _check_keys(
 def _nearest(word: str, known: Collection[str]) -> str:
     near = get_close_matches(word, sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _cache_folder() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/agentrt, or ~/.cache/agentrt."""
+    stated = os.environ.get("XDG_CACHE_HOME")
+    return Path(stated or os.path.expanduser("~/.cache")) / "agentrt"

@@ -314,6 +314,8 @@ class Carry:
         if changed := await self._changed(calls):
             self._add(*changed)
             return
+        if self._deciding.across_runs:
+            await self._save()  # what was decided stays, though others may prevent the start
         before = self._draft
         try:
             await self._start(calls)

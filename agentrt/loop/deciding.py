@@ -46,6 +46,11 @@ class Deciding:
         """Whether that policy still holds."""
         return self._histories is self._in_force()
 
+    @property
+    def across_runs(self) -> bool:
+        """Whether what happens in other runs can change what it says."""
+        return self._histories.across_runs
+
     def went_on(self, records: Iterable[Record]) -> None:
         """The run has become durable up to the last of these records."""
         if self._durable is not None:
@@ -63,7 +68,8 @@ class Deciding:
         What happens in other runs, and the time, are as they are now.
         """
         history = await self._history(draft)
-        known = await self._known(draft, call, at, history.decided.get(call.id, history.now))
+        as_decided = history.decided.get(call.id, history.now)
+        known = await self._known(draft, call, at, as_decided, starting=True)
         return is_current(draft.after, call, tools=self._tools, policy=self.policy, known=known)
 
     def check_of(self, draft: Draft) -> Callable[[Connection], None] | None:
@@ -97,10 +103,18 @@ class Deciding:
             self._durable = await asyncio.to_thread(self._histories.of_run, draft.before)
         return self._durable.fold(draft.records)
 
-    async def _known(self, draft: Draft, call: ToolCall, at: int, history: History) -> Known:
-        run, pending = draft.after, draft.records
-        known = self._histories.known
-        read = partial(known, run, call, at=at, history=history, pending=pending)
+    async def _known(
+        self, draft: Draft, call: ToolCall, at: int, history: History, *, starting: bool = False
+    ) -> Known:
+        read = partial(
+            self._histories.known,
+            draft.after,
+            call,
+            at=at,
+            history=history,
+            pending=draft.records,
+            starting=starting,
+        )
         return await asyncio.to_thread(read) if self._histories.across_runs else read()
 
     def _check_still(
@@ -115,16 +129,18 @@ class Deciding:
         call = run.call(event.call) if isinstance(event, CallDecided | CallStarted) else None
         if call is None:
             return
-        if isinstance(event, CallStarted) and not call.ready:
+        starting = isinstance(event, CallStarted)
+        if starting and not call.ready:
             return  # a repetition with the same key: it was checked when it first started
         as_decided = history.decided.get(call.id, history.now)
         known = self._histories.known(
             run,
             call,
             at=record.at,
-            history=as_decided if isinstance(event, CallStarted) else history.now,
+            history=as_decided if starting else history.now,
             pending=before,
             connection=connection,
+            starting=starting,
         )
         if not _stands(self._revise(run, call, known), call, event):
             raise Conflict(f"What {call.id} was decided by has changed since.")

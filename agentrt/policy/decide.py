@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _FOUND_MAX = 3
-"""How many values a reason tells the places of; the decision records them all."""
+"""How many values of a rule a reason tells the places of; the decision records them all."""
 
 DefaultRead = Literal["allow", "hold"]
 
@@ -189,15 +189,19 @@ def _awaited(judgement: Judgement) -> tuple[str, ...]:
 
 
 def _reason(deciding: Sequence[Bound], judgement: Judgement, awaiting: Sequence[str]) -> str:
-    said = list(dict.fromkeys(bound.rule.why for bound in deciding))
+    said = list(dict.fromkeys(part for bound in deciding for part in _grounds(bound, judgement)))
     said += [
         f"({bound.rule.id} could not be evaluated: {judgement.failed[bound.rule.id]}.)"
         for bound in deciding
         if bound.rule.id in judgement.failed
     ]
     said += [f"(It waits for {', '.join(awaiting)}.)"] if awaiting else []
-    told = dict.fromkeys(one.told for bound in deciding for one in judgement.suspected(bound))
-    return " ".join([*said, *list(told)[:_FOUND_MAX]])
+    return " ".join(said)
+
+
+def _grounds(bound: Bound, judgement: Judgement) -> list[str]:
+    """The reason of a rule, and where it found what it speaks of."""
+    return [bound.rule.why, *(one.told for one in judgement.suspected(bound)[:_FOUND_MAX])]
 
 
 def _by_default(

@@ -84,12 +84,17 @@ class Known:
         history: History,
         user: History | None,
         everyone: History,
+        starting: bool = False,
     ) -> Known:
-        """What is known of a call from histories, itself apart: it is judged by what others did."""
+        """What is known of a call from histories, itself apart: it is judged by what others did.
+
+        When it is `starting`, calls that were decided after it and have not started say nothing.
+        """
+        apart = History.at_start if starting else History.without
         return cls(
             run=history.without(run.id, call.id, at=at),
-            user=user and user.without(run.id, call.id, at=at),
-            everyone=everyone.without(run.id, call.id, at=at),
+            user=user and apart(user, run.id, call.id, at=at),
+            everyone=apart(everyone, run.id, call.id, at=at),
             about_run={"agent": run.agent, "model": run.model, "simulated": run.simulated},
             about_user=_about(run.user),
             call={"attempt": call.attempt + 1, "turn": call.turn},

@@ -127,8 +127,8 @@ class Story:
         self._aside(f"{outcome} by {_basis(decided)}")
         if decided.verdict != "allow":
             self._aside(f"because {decided.reason}")
-        if decided.preview:
-            self._aside(f"what it will do: {decided.preview}")
+        for line in f"what it will do: {decided.preview}".splitlines() if decided.preview else ():
+            self._aside(line)
         if decided.approver:
             roles = ", ".join(decided.approver.roles) or "any reviewer"
             until = _clock(decided.approver.expires_at)

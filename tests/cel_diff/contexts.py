@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -26,6 +27,7 @@ from agentrt.policy.cel import (
 )
 
 from . import hostile
+from .literals import quoted
 __all__ = ["Context", "Place", "context", "has_times", "places_in"]
 
 _KINDS = Enum(("refund", "credit", "über", ""))
@@ -56,6 +58,9 @@ _ARGS = {
     "extra": Field(Nullable(DOUBLE), optional=True),
     "maybe": Field(Nullable(BOOL), optional=True),
     "gaps": Field(ListOf(Nullable(INT))),
+    "odds": Field(MapOf(STRING, Nullable(STRING))),
+    "mixed": Field(ListOf(ANY)),
+    "meta": Field(MapOf(STRING, ANY)),
     "blob": Field(ANY),
     "loose": Field(ANY),
     "inner": Field(Record({"depth": Field(INT), "label": Field(STRING, optional=True)})),
@@ -88,13 +93,14 @@ class Place:
     """The variable of a macro that the path begins with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """Roots with their types, and what they are in this context: JSON, and Durations."""
 
     types: Mapping[str, Type]
     values: Mapping[str, Any]
 
+    @cached_property
     def places(self) -> list[Place]:
         """Everything that can be read from the roots without an index."""
         return [
@@ -144,6 +150,18 @@ def places_in(place: Place) -> Iterator[Place]:
             yield from places_in(_field(place, name, field))
     else:
         yield place
+        for inner in _nullable_items(place):
+            yield from places_in(inner)
+
+
+def _nullable_items(place: Place) -> Iterator[Place]:
+    """What has to be tested under its index: `args.gaps[0] != null && ...`."""
+    match place.type, place.value:
+        case ListOf(item=Nullable() as item), [first, *_]:
+            yield replace(place, text=f"{place.text}[0]", type=item, value=first)
+        case MapOf(value=Nullable() as item), dict() as entries if entries:
+            key, value = next(iter(entries.items()))
+            yield replace(place, text=f"{place.text}[{quoted(key)}]", type=item, value=value)
 
 
 def _field(of: Place, name: str, field: Field) -> Place:

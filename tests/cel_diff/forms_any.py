@@ -19,7 +19,7 @@ from .literals import text_literal
 from .made import AND, CONDITIONAL, MEMBER, OR, RELATION, SUM, UNARY, Made, Part, form, read
 from .maker import Form, Maker, Want
 
-__all__ = ["EVERYWHERE", "guard", "iterated"]
+__all__ = ["EVERYWHERE", "NULLABLES", "guard", "iterated"]
 
 
 def leaf(maker: Maker, want: Want) -> Made:
@@ -87,6 +87,8 @@ def entry(maker: Maker, want: Want) -> Made | None:
     type = MapOf(maker.map_type().key, want.type)
     entries = maker.literal(want.of(type))
     key = maker.random.choice(entries.groups)[0]
+    if isinstance(key, Part) and key.text in _NAMED and maker.random.random() < 0.5:
+        return form(want.type, MEMBER, Part(entries, MEMBER), f".{key.text[1:-1]}")
     if maker.random.random() < 0.08:
         key = maker.part(want.of(type.key))
     return form(want.type, MEMBER, Part(entries, MEMBER), "[", key, "]")
@@ -104,6 +106,9 @@ def _entry_of_place(maker: Maker, want: Want, place: Place) -> Made | None:
     return form(want.type, MEMBER, whole, "[", Part(literal, CONDITIONAL), "]")
 
 
+_NAMED = ('"a"', '"b"', "'a'", "'size'", '"size"')
+
+
 def iterated(maker: Maker, want: Want) -> tuple[Made, Place] | None:
     """What a macro goes through, and its variable."""
     lists = [place for place in maker.places(want) if isinstance(place.type, ListOf)]
@@ -119,6 +124,20 @@ def _variable(maker: Maker, want: Want, type: Type) -> Place:
     return Place(name, type, None, (), name)
 
 
+def null(maker: Maker, want: Want) -> Made:
+    return form(want.type, MEMBER, "null")
+
+
+def not_null(maker: Maker, want: Want) -> Made:
+    assert isinstance(want.type, Nullable)
+    made = maker.make(want.of(want.type.of))
+    return form(want.type, made.level, Part(made, made.level))
+
+
+NULLABLES: list[tuple[float, Form]] = [
+    (1, null),
+    (2, not_null),
+    (1, leaf), (1, choice), (0.5, item), (0.5, entry)]
 EVERYWHERE: list[tuple[float, Form]] = [
     (3, leaf),
     (1, choice),

@@ -37,6 +37,10 @@ def size(maker: Maker, want: Want) -> Made:
     return form(INT, MEMBER, maker.part(want.of(of), MEMBER), ".size()")
 
 
+def not_finite(maker: Maker, want: Want) -> Made:
+    return form(DOUBLE, PRODUCT, maker.random.choice(("0.0 / 0.0", "1.0 / 0.0", "-1.0 / 0.0", "1.0 / -0.0")))
+
+
 def converted(maker: Maker, want: Want) -> Made:
     """`int(2.5)`, `double(1)`"""
     sources: tuple[Type, ...] = (DOUBLE, DOUBLE, INT) if want.type == DOUBLE else (DOUBLE, INT, TIMESTAMP)
@@ -105,4 +109,4 @@ INTS = [
     (1.5, part_of_moment),
     (0.8, part_of_duration),
 ]
-DOUBLES = [(3, sum_), (3, product), (0.7, negative), (1.5, converted), (1, converted_text), (0.3, converted_any)]
+DOUBLES = [(0.5, not_finite), (3, sum_), (3, product), (0.7, negative), (1.5, converted), (1, converted_text), (0.3, converted_any)]

@@ -158,7 +158,7 @@ def any_compared(maker: Maker, want: Want) -> Made | None:
 
 
 def among(maker: Maker, want: Want) -> Made:
-    type = maker.item_type()
+    type = maker.random.choice((maker.scalar_type(), ListOf(maker.scalar_type())))
     of = maker.make(want.of(ListOf(type)))
     item = maker.part(want.of(type), SUM)
     if of.groups and of.frame.opened == LIST.opened and maker.random.random() < 0.4:
@@ -254,7 +254,19 @@ def quantified_keys(maker: Maker, want: Want) -> Made:
     return form(BOOL, MEMBER, of, f".{kind}({name}, ", maker.part(inside), ")", binds=name)
 
 
+def busy(maker: Maker, want: Want) -> Made:
+    """Macros in macros: more work than either side may allow."""
+    made = form(BOOL, MEMBER, "x0 > 0")
+    depth = maker.random.randint(2, 4)
+    for number in reversed(range(depth)):
+        made = form(BOOL, MEMBER, f"[{_TEN}].all(x{number}, ", Part(made, CONDITIONAL), ")")
+    return made
+
+
+_TEN = ", ".join(map(str, range(1, 21)))
+
 TRUTHS = [
+    (0.004, busy),
     (3, both),
     (3, either),
     (1.2, not_),

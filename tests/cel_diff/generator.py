@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
-from typing import Any
 
 from agentrt.policy.cel import BOOL, ListOf, Type
 
 from .contexts import Context, context
-from .forms_any import EVERYWHERE
+from .forms_any import EVERYWHERE, NULLABLES
 from .forms_lists import LISTS, MAPS
 from .forms_numbers import DOUBLES, INTS
 from .forms_texts import TEXTS
@@ -33,6 +33,7 @@ _FORMS: Forms = {
     "duration": [*EVERYWHERE, *DURATION_FORMS],
     "list": [*EVERYWHERE, *LISTS],
     "map": [*EVERYWHERE, *MAPS],
+    "nullable": NULLABLES,
 }
 
 
@@ -50,11 +51,16 @@ class Generated:
 
 def generated(seed: int | str, number: int) -> Generated:
     """Expression `number` of the seed."""
-    about = context(Random(f"{seed} context {number // _PER_CONTEXT}"))
+    about = _context(seed, number // _PER_CONTEXT)
     random = Random(f"{seed} {number}")
     maker = Maker(random, about, _FORMS)
     made = maker.make(Want(_type(maker), random.choice(_DEPTHS)))
     return Generated(made, about)
+
+
+@lru_cache(maxsize=2)
+def _context(seed: int | str, number: int) -> Context:
+    return context(Random(f"{seed} context {number}"))
 
 
 def _type(maker: Maker) -> Type:

@@ -21,7 +21,7 @@ from agentrt.policy.cel import (
     parse,
     written,
 )
-from agentrt.policy.cel.syntax import Arithmetic, FunctionCall
+from agentrt.policy.cel.syntax import Arithmetic, FunctionCall, Negative
 
 from . import ours
 from .answers import Asked
@@ -59,6 +59,11 @@ def _refusal(*messages: str) -> Callable[[Asked], bool]:
         return bool(lines) and all(pattern.search(line) for line in lines)
 
     return shows_in
+
+
+def _all_of(shows_in: Callable[[Asked], bool], text: str) -> Callable[[Asked], bool]:
+    holding = re.compile(text)
+    return lambda asked: shows_in(asked) and bool(holding.search(asked.text))
 
 
 def _google_refuses(text: str, *messages: str) -> Callable[[Asked], bool]:
@@ -106,10 +111,28 @@ def _is_int_of_bool(asked: Asked) -> bool:
 
 def _is_lenient_moment(asked: Asked) -> bool:
     call = _call(asked, "timestamp")
-    if call is None or (asked.ours.kind, asked.theirs.kind) != ("error", "value"):
+    if call is None or asked.kinds != ("error", "value"):
         return False
     text = _value(call.arguments[0], asked)
     return isinstance(text, str) and not _RFC_3339.fullmatch(text)
+
+
+def _is_odd_double(asked: Asked) -> bool:
+    call = _call(asked, "double")
+    if call is None or asked.kinds != ("error", "value"):
+        return False
+    text = _value(call.arguments[0], asked)
+    return isinstance(text, str) and bool(re.fullmatch(r"\s*[+-]?(0x.*|inf.*|nan.*)", text, re.I))
+
+
+def _is_signed_nan(asked: Asked) -> bool:
+    return (asked.ours.content, asked.theirs.content) == ("nan", "-nan")
+
+
+def _is_two_signs(asked: Asked) -> bool:
+    expr = _tree(asked)
+    is_twice = isinstance(expr, Negative) and "overflow" not in str(asked.theirs)
+    return is_twice and bool(re.match(r"-\s*-", asked.text))
 
 
 def _is_year_elsewhere(asked: Asked) -> bool:
@@ -188,6 +211,12 @@ _TEXTS = (
         _google_refuses("-\\s*-\\s*9223372036854775808", "invalid int literal"),
     ),
     Difference(
+        "the least int with an index",
+        "`-9223372036854775808[0]`, which has no meaning, is refused for the number already: the"
+        " sign stands before the whole.",
+        _all_of(_refusal("^an int is from"), r"-\s*9223372036854775808\s*[.\[]"),
+    ),
+    Difference(
         "reserved variable",
         "A macro's variable may be called `__result__`.",
         _google_refuses("__result__", "variable name cannot be __result__"),
@@ -207,7 +236,35 @@ _VALUES: tuple[Difference, ...] = (
     Difference(
         "never this value",
         "A string of which all values are known is not compared with a literal that it never is.",
-        _refusal(": never '"),
+        _refusal(": never ['\"]"),
+    ),
+    Difference(
+        "the same key twice",
+        "A map literal with the same literal key twice is refused when the policy is loaded.",
+        _refusal("^the key .* is here twice$"),
+    ),
+    Difference(
+        "a key that turns out twice",
+        "A map whose keys turn out to be the same is an error like any other, so that `false &&`"
+        " decides before it; Google's package gives up on the whole condition.",
+        lambda asked: asked.theirs.content == "ALREADY_EXISTS: duplicate key in map [ALREADY_EXISTS]",
+    ),
+    Difference(
+        "plain decimal numbers",
+        "`double()` reads finite decimal numbers only; Google's package also reads `0x1p3`, `inf`"
+        " and `nan`.",
+        _is_odd_double,
+    ),
+    Difference(
+        "the sign of NaN",
+        "`string()` of NaN is `nan`; with Google's package the sign of that NaN stands before it.",
+        _is_signed_nan,
+    ),
+    Difference(
+        "two signs",
+        "`--x` negates twice; with Google's package two signs cancel before it looks at x, so that"
+        " the least int does not overflow.",
+        _is_two_signs,
     ),
     Difference(
         "RFC 3339 to the letter",

@@ -18,6 +18,7 @@ from agentrt.policy.cel import (
     Enum,
     ListOf,
     MapOf,
+    Nullable,
     Type,
 )
 
@@ -122,11 +123,7 @@ class Maker:
 
     def _candidates(self, want: Want) -> list[Place]:
         # The variables of macros twice over: a body that does not use its variable is dull.
-        return [*self._roots, *want.variables, *want.variables]
-
-    @cached_property
-    def _roots(self) -> list[Place]:
-        return self.context.places()
+        return [*self.context.places, *want.variables, *want.variables]
 
     def reading(self, place: Place) -> Made:
         return read(place.type, place.text, place.variable)
@@ -140,6 +137,8 @@ class Maker:
                 return self._list(want, item)
             case MapOf():
                 return self._map(want)
+            case Nullable(of=inner):
+                return self.literal(replace(want, type=inner))
         return self._scalar(want.type)
 
     def _scalar(self, type: Type) -> Made:
@@ -186,6 +185,8 @@ class Maker:
     def _map(self, want: Want) -> Made:
         assert isinstance(want.type, MapOf)
         keys = self.keys(want.type.key, self.random.choice((1, 1, 2, 3)))
+        if want.depth > 0 and self.random.random() < 0.15:  # perhaps the same key twice
+            keys = [self.make(want.of(want.type.key)) for _ in keys]
         entries = [(Part(key, CONDITIONAL), ": ", self.part(want.of(want.type.value))) for key in keys]
         return series(want.type, MEMBER, self._frame(MAP), list(entries))
 
@@ -217,6 +218,8 @@ class Maker:
         """What lists and maps are made of: mostly single values."""
         if self.random.random() < 0.12:
             return ListOf(self.scalar_type())
+        if self.random.random() < 0.04:
+            return Nullable(self.random.choice((INT, STRING, BOOL)))
         return self.scalar_type()
 
     def map_type(self) -> MapOf:
@@ -244,6 +247,8 @@ def kind_of(type: Type) -> str:
             return "list"
         case MapOf():
             return "map"
+        case Nullable():
+            return "nullable"
     return str(type)
 
 

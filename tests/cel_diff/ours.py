@@ -44,7 +44,8 @@ def value(text: str, context: Context) -> Any:
     """The value itself; raises Malformed, Mistyped or Undetermined."""
     checked = check(parse(text), context.types, {}, ANY)
     if _holds_record(checked.type):
-        raise Mistyped([Problem(0, len(text), "a record is no value: its fields are")])
+        problem = Problem("a record is no value: its fields are", start=0, end=len(text))
+        raise Mistyped([problem])
     return compile(checked)(context.values)
 
 

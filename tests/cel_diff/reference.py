@@ -6,7 +6,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +49,7 @@ class Reference:
 
     def __init__(self) -> None:
         self._process = _started()
-        self._asked: list[Question] = []
+        self._asked: deque[Question] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +64,15 @@ class Reference:
 
     def send(self, questions: Sequence[Question]) -> None:
         """Ask; the answers are had with `receive`, so that both sides can work at once."""
-        self._asked = list(questions)
+        self._asked = deque(questions)
         self._write()
 
     def receive(self) -> list[Answer]:
         """The answers, in the order of the questions."""
         answers: list[Answer] = []
         while self._asked:
-            line = self._read()
-            if line:
-                answers.append(Answer(*json.loads(line)))
-                self._asked.pop(0)
-            else:
+            answers += self._read()
+            if self._asked:
                 answers.append(self._lost())
         return answers
 
@@ -85,15 +83,18 @@ class Reference:
     def _write(self) -> None:
         assert self._process.stdin
         with suppress(BrokenPipeError):  # then there is no answer to the first question
-            self._process.stdin.write(json.dumps(self._asked) + "\n")
+            self._process.stdin.write(json.dumps(list(self._asked)) + "\n")
             self._process.stdin.flush()
 
-    def _read(self) -> str:
+    def _read(self) -> Iterator[Answer]:
+        """The answers that come before the process ends, or is ended."""
         assert self._process.stdout
         watch = Timer(_PATIENCE_S, self._process.kill)
         watch.start()
         try:
-            return self._process.stdout.readline()
+            while self._asked and (line := self._process.stdout.readline()):
+                self._asked.popleft()
+                yield Answer(*json.loads(line))
         finally:
             watch.cancel()
 
@@ -101,7 +102,7 @@ class Reference:
         """The process died of the question it was at; go on with the next."""
         self._end()
         code = self._process.returncode
-        self._asked.pop(0)
+        self._asked.popleft()
         self._process = _started()
         self._write()
         return Answer("broken", f"cel-expr-python died with {code}")

@@ -168,7 +168,7 @@ class _Builder(Transformer[Token, Expr]):
     def minuses(self, sign: Token, of: Expr) -> Expr:
         # As one literal, since -9223372036854775808 has no positive counterpart.
         match of:
-            case Literal(value=int() | float() as value) if value >= 0 and value is not True:
+            case Literal(value=int() | float() as value) if value >= 0 and type(value) is not bool:
                 return Literal(_start(sign), of.end, -value)
         return Negative(_start(sign), of.end, of)
 

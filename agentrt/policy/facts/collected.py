@@ -26,7 +26,7 @@ class Collected:
         """The collection with one more item."""
         return replace(self, entries=self.entries.plus((at, item)))
 
-    def minus(self, item: Any, *, added_at: int, at: int) -> Collected:  # noqa: ARG002 - a Total
+    def minus(self, item: Any, *, added_at: int, at: int) -> Collected:
         """The collection without an item that was added at that time."""
         entry = (added_at, item)
         count = self.taken_back.get(entry, 0) + 1

@@ -26,11 +26,15 @@ from agentrt.events import (
     CallFinished,
     CallRejected,
     CallSettled,
+    CallStarted,
     Event,
     Record,
+    RunCancelled,
+    RunFailed,
 )
 from agentrt.policy.cel import BOOL, DOUBLE, INT, STRING, ListOf, Type
 from agentrt.policy.facts.collected import Collected
+from agentrt.policy.facts.counted import Counted
 from agentrt.policy.facts.tally import Tally
 
 __all__ = ["CALL_EVENTS", "NAME", "DecidedCall", "Fact", "counting", "fact", "over_calls"]
@@ -45,8 +49,11 @@ CALL_EVENTS: Heard = (
     CallDecided,
     CallRejected,
     CallExpired,
+    CallStarted,
     CallFinished,
     CallSettled,
+    RunCancelled,
+    RunFailed,
 )
 """What decides whether a call counts: it does while it is allowed or held, and once it ran."""
 
@@ -75,6 +82,8 @@ class Fact:
     """Of a fact that is stated from outside: why it cannot be this JSON value, or None."""
     source: str = ""
     """The text of the code of a project's own fact: it is part of the bundle."""
+    before: Callable[[Any, str], Any] | None = None
+    """The state by which a call is judged when it starts, where that is not the whole of it."""
 
     @property
     def scope(self) -> str:
@@ -125,21 +134,25 @@ Each = Callable[[DecidedCall], Any]
 """What a call adds; None: nothing."""
 
 
-def counting(state: Any, record: Record, each: Each) -> Any:
-    """A tally or a collection one record further: calls count unless they are refused."""
+def counting(state: Counted, record: Record, each: Each) -> Counted:
+    """The calls that count, one record further: they do unless they are refused."""
     event = record.event
     match event:
         case CallDecided():
             item = None if event.verdict == "deny" else each(DecidedCall(record, event))
             if item is None:
-                return state.minus(event.call, at=record.at)
-            return state.plus(event.call, item, at=record.at)
+                return state.take_back(event.call, at=record.at)
+            return state.reserve(event.call, item, run=record.run, at=record.at)
         case CallRejected() | CallExpired():
-            return state.minus(event.call, at=record.at)
+            return state.take_back(event.call, at=record.at)
+        case CallStarted():
+            return state.start(event.call, at=record.at)
         case CallFinished():
-            return state.settled(event.call)
+            return state.settle(event.call)
         case CallSettled() if event.happened:
-            return state.settled(event.call)
+            return state.settle(event.call)
+        case RunCancelled() | RunFailed():
+            return state.end(record.run)
         case _:
             return state
 
@@ -154,22 +167,25 @@ def over_calls(
     within: timedelta | None = None,
     source: str = "",
 ) -> Fact:
-    """A fact that adds up, lists or looks for calls, those of the last `within` only."""
+    """A fact that adds up, lists or looks for calls, those of the last `within` only.
+
+    A call counts from its decision on, as of that time, and once it has started as of then.
+    """
     span_ms = int(within.total_seconds() * 1000) if within else None
     if collect == "list":
         return Fact(
-            name, ListOf(item), about, CALL_EVENTS, Collected(),
+            name, ListOf(item), about, CALL_EVENTS, Counted(Collected()),
             lambda state, record: counting(state, record, each),
-            lambda state, now: state.items_since(_since(now, span_ms)),
-            span_ms=span_ms, source=source,
+            lambda state, now: state.since(_since(now, span_ms)),
+            span_ms=span_ms, source=source, before=Counted.before,
         )  # fmt: skip
     types: Mapping[str, Type] = {"count": INT, "sum": item, "any": BOOL}
     weigh = each if collect == "sum" else (lambda call: 1 if each(call) else None)
     return Fact(
-        name, types[collect], about, CALL_EVENTS, Tally(),
+        name, types[collect], about, CALL_EVENTS, Counted(Tally()),
         lambda state, record: counting(state, record, lambda call: _amount(weigh(call))),
         lambda state, now: _as(types[collect], state.since(_since(now, span_ms))),
-        span_ms=span_ms, source=source,
+        span_ms=span_ms, source=source, before=Counted.before,
     )  # fmt: skip
 
 

@@ -81,6 +81,12 @@ class History:
         refused = CallExpired(call=call, revision=0)
         return self.evolve(Record(run, 0, at, refused, b"", b""))
 
+    def at_start(self, run: str, call: str, *, at: int) -> History:
+        """The history by which a call is judged when it starts, without it and later ones."""
+        left = self.without(run, call, at=at).states
+        pairs = zip(self.facts.all, self.states, left, strict=True)
+        return History(self.facts, tuple(_at_start(*pair, call) for pair in pairs))
+
     def value(self, name: str, now: int) -> Any:
         """A fact's value at a time. Raises Failed or Unknown."""
         place = self.facts.places[name]
@@ -88,6 +94,12 @@ class History:
         if isinstance(state, _Broken):
             raise Failed(f"{name} could not be folded: {state.error}")
         return self.facts.all[place].value(state, now)
+
+
+def _at_start(fact: Fact, state: Any, left: Any, call: str) -> Any:
+    if fact.before is None or isinstance(state, _Broken):
+        return left
+    return fact.before(state, call)
 
 
 def _evolved(fact: Fact, state: Any, record: Record) -> Any:

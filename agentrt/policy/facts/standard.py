@@ -16,6 +16,7 @@ from agentrt.events import (
     Record,
 )
 from agentrt.policy.cel import BOOL, DOUBLE, INT, STRING, Failed, ListOf, MapOf
+from agentrt.policy.facts.counted import Counted
 from agentrt.policy.facts.fact import CALL_EVENTS, Fact, counting, over_calls
 from agentrt.policy.facts.tallies import Tallies
 from agentrt.policy.facts.tally import Tally
@@ -35,7 +36,7 @@ DAY_MS = int(DAY.total_seconds() * 1000)
 # --- calls of each tool ------------------------------------------------------------------
 
 
-def _by_tool(state: Tallies, record: Record) -> Any:
+def _by_tool(state: Counted, record: Record) -> Counted:
     return counting(state, record, lambda call: (call.tool, 1))
 
 
@@ -55,9 +56,7 @@ def _spent(state: _Spent, record: Record) -> _Spent:
         return state
     if event.cost_usd is None:
         return replace(state, unknown_at=record.at)
-    key = f"{record.run}/{record.seq}"
-    tally = state.tally.plus(key, Decimal(event.cost_usd), at=record.at).settled(key)
-    return replace(state, tally=tally)
+    return replace(state, tally=state.tally.plus(Decimal(event.cost_usd), at=record.at))
 
 
 def _spend_since(state: _Spent, since: int | None) -> float:
@@ -100,10 +99,7 @@ def _has(event: CallDecided, label: str) -> bool:
 
 
 def _rejections(tally: Tally, record: Record) -> Tally:
-    event = record.event
-    if not isinstance(event, CallRejected):
-        return tally
-    return tally.plus(event.call, 1, at=record.at).settled(event.call)
+    return tally.plus(1, at=record.at) if isinstance(record.event, CallRejected) else tally
 
 
 def _turns(turn: int, record: Record) -> int:
@@ -122,18 +118,20 @@ STANDARD_FACTS: tuple[Fact, ...] = (
         MapOf(STRING, INT),
         'The same for each tool: `run.calls_of["send_mail"]`; a tool without a call counts 0.',
         CALL_EVENTS,
-        Tallies(),
+        Counted(Tallies()),
         _by_tool,
         lambda state, _now: _Counts(state.since(None)),
+        before=Counted.before,
     ),
     Fact(
         "run.tools_used",
         ListOf(STRING),
         "The names of the tools that `run.calls` counts, sorted.",
         CALL_EVENTS,
-        Tallies(),
+        Counted(Tallies()),
         _by_tool,
         lambda state, _now: list(state.since(None)),
+        before=Counted.before,
     ),
     Fact(
         "run.turn",
@@ -177,7 +175,8 @@ STANDARD_FACTS: tuple[Fact, ...] = (
         lambda _call: 1,
         collect="count",
         within=HOUR,
-        about="Calls in all runs of this user, decided in the last hour and not refused since.",
+        about="Calls in all runs of this user that started in the last hour, or were decided in it "
+        "and were not refused since.",
     ),
     Fact(
         "user.spend_24h_usd",

@@ -27,6 +27,12 @@ def added(one: Amount, other: Amount) -> Amount:
     return _EXACT.add(one, other)
 
 
+def _subtracted(one: Amount, other: Amount) -> Amount:
+    if isinstance(one, int) and isinstance(other, int):
+        return one - other
+    return _EXACT.subtract(one, other)
+
+
 @dataclass(frozen=True)
 class Tally:
     """Amounts in the order in which they came, summed over any time up to now.
@@ -55,9 +61,9 @@ class Tally:
 
     def since(self, moment: int | None, *, also: Iterable[Amount] = ()) -> Amount:
         """The sum of what was added after `moment` (milliseconds), None meaning ever."""
-        less = [amount for _, _, amount in self._taken_back_since(moment)]
-        less += [self._total_at(moment)] if moment is not None else []
-        return added(reduce(added, also, self.total), -1 * reduce(added, less, 0))
+        less = self._total_at(moment) if moment is not None else 0
+        taken_back = (amount for _, _, amount in self._taken_back_since(moment))
+        return _subtracted(reduce(added, also, self.total), reduce(added, taken_back, less))
 
     def _total_at(self, moment: int) -> Amount:
         index = bisect_right(self.entries, moment, key=lambda entry: entry[0])

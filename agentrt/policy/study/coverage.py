@@ -23,20 +23,20 @@ Nothing is claimed of several rules that cover another only together.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from agentrt.policy.bound import Bound
-from agentrt.policy.facts.standard import STANDARD_FACTS
+from agentrt.policy.cel import Record
 from agentrt.policy.rules import DECISIONS, Approve, Effect, Rule, effect_of
 from agentrt.policy.study.atoms import Atom
 from agentrt.policy.study.meanings import Meaning
 from agentrt.policy.study.terms import Term
 from agentrt.policy.study.values import Values, within
 from agentrt.policy.study.ways import Way
+from agentrt.policy.tools_file import RaisedTool
+from agentrt.policy.vocabulary import Vocabulary
 
 __all__ = ["can_cover", "covers"]
-
-_FACTS_KNOWN = frozenset(fact.name for fact in STANDARD_FACTS)
-"""Facts that are never unknown; of a project's own, some may be stated later."""
 
 
 def can_cover(rule: Rule) -> bool:
@@ -112,4 +112,17 @@ def _waits_alike(one: Meaning, other: Meaning) -> bool:
 
 def _may_wait(bound: Bound) -> bool:
     reads = (read for checked in bound.checked.values() for read in checked.reads)
-    return any(read.startswith(("run.", "user.")) and read not in _FACTS_KNOWN for read in reads)
+    return any(
+        read.startswith(("run.", "user.")) and read not in _never_unknown() for read in reads
+    )
+
+
+@cache
+def _never_unknown() -> frozenset[str]:
+    """What every project's runs and users have; of a project's own facts, some may be stated."""
+    roots = Vocabulary().roots(RaisedTool("", "read", frozenset(), {}), ())
+    return frozenset(
+        f"{root}.{name}"
+        for root, kind in roots.items()
+        for name in (kind.fields if isinstance(kind, Record) else ())
+    )

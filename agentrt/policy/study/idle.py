@@ -14,7 +14,8 @@ from agentrt.policy.study.values import Few
 
 __all__ = ["Covering", "idle"]
 
-_Key = tuple[Term, Any] | None
+_Key = tuple[Term, Any] | str | None
+"""A term, with a value or with None; a whole condition; None for a rule without one."""
 _DOES = {"deny": "denies", "hold": "holds", "allow": "allows"}
 
 
@@ -39,8 +40,9 @@ class Covering:
         return stops[0] if stops else None
 
     def _near(self, meaning: Meaning) -> Iterator[Meaning]:
-        """All that can cover it: they have a way that needs nothing, or a term of its first way."""
-        yield from self._by_key.get(None, ())
+        """All that can cover it: they need nothing, or the same, or a term of its first way."""
+        for key in {None, meaning.rule.when}:
+            yield from self._by_key.get(key, ())
         for term, values in meaning.open_ways[0].values.items():
             yield from self._by_key.get((term, None), ())
             if isinstance(values, Few) and values.values:
@@ -48,7 +50,8 @@ class Covering:
 
 
 def _keys(meaning: Meaning) -> Iterator[_Key]:
-    """Under what it is found: for each way a term, with each value where they are few."""
+    """Under what it is found: its text, and for each way a term, with values if they are few."""
+    yield meaning.rule.when
     for atoms in meaning.needs:
         few = next((atom for atom in atoms if isinstance(atom.values, Few)), None)
         if few is not None and isinstance(few.values, Few):

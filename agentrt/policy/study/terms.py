@@ -19,6 +19,7 @@ from agentrt.policy.cel import (
     TIMESTAMP,
     Checked,
     Expr,
+    Function,
     Nullable,
     Type,
     walk,
@@ -120,7 +121,13 @@ def _is_free(part: Expr, checked: Checked) -> bool:
         case FunctionCall(name="size"):
             of = children(part)[0]
             return widened(checked.types[of]) == STRING and path_of(of) is not None
+        case FunctionCall() if isinstance(checked.meant[part], Function):
+            return all(_is_at_hand(argument) for argument in children(part))
     return path_of(part) is not None and _is_scalar(checked.types[part])
+
+
+def _is_at_hand(part: Expr) -> bool:
+    return isinstance(part, Literal) or path_of(part) is not None
 
 
 def _is_scalar(kind: Type) -> bool:
