@@ -27,6 +27,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from agentrt.claude import TextDelta
 from agentrt.cli.project import Project
 from agentrt.errors import ToolError
+from agentrt.policy import Policy, texts_in
+from agentrt.policy.backtest import backtest
 from agentrt.testing import Script, ScriptedClaude
 from agentrt.tools import Call, Tool, discover, lint
 from examples.support_desk.desk import Desk, work_alone
@@ -223,6 +225,29 @@ def test_a_kept_folder_is_a_project_with_the_same_agent(tmp_path: Path) -> None:
     assert project.agent("support").definition() == agent.definition()
     with project.open_store() as store:
         assert [run.status for run in store.runs()] == ["finished"]
+
+
+def test_the_demos_history_tells_exactly_what_a_tightened_rule_would_change(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "kept"
+    assert demo("--keep", str(folder)).returncode == 0
+    project = Project.find(folder)
+    texts = texts_in(project.policies)
+    tightened = texts["support.yaml"].replace(
+        "decide: allow\n    tools: [draft_reply]", "decide: hold\n    tools: [draft_reply]"
+    )
+    with project.open_store() as store:
+        asked = store.calls()
+        unchanged = backtest(store.in_order(), project.policy)
+        candidate = Policy.from_texts({**texts, "support.yaml": tightened}, project.tools.values())
+        changed = backtest(store.in_order(), candidate)
+    assert unchanged.decided == len(asked)
+    assert unchanged.changes == []
+    assert [(c.kind, c.judged.event.tool, c.judged.verdict) for c in changed.changes] == [
+        ("verdict", "draft_reply", "hold")
+    ]
+    assert (changed.asked_then, changed.asked_now) == (1, 2)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

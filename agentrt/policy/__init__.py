@@ -2,7 +2,7 @@
 
 from agentrt.policy.bundle import Policy, find_problems, texts_in
 from agentrt.policy.decide import Decision, Question
-from agentrt.policy.facts import Fact, fact, stated_fact
+from agentrt.policy.facts import DecidedCall, Fact, fact, stated_fact
 from agentrt.policy.known import Known
 from agentrt.policy.problems import PolicyProblem
 from agentrt.policy.public_keys import PublicKey
@@ -16,6 +16,7 @@ __all__ = [
     "REVIEWERS_FILE",
     "TOOLS_FILE",
     "Approve",
+    "DecidedCall",
     "Decision",
     "Fact",
     "Known",

@@ -46,8 +46,8 @@ class Found:
     @property
     def told(self) -> str:
         """The same in a sentence."""
-        how = "was found" if self.as_written else "was found, not word for word,"
-        return f"{_shown(self.value, _TOLD_MAX)} {how} in {self.place}."
+        what = "" if self.as_written else "Something like "
+        return f"{what}{_shown(self.value, _TOLD_MAX)} was found in {self.place}."
 
     def __str__(self) -> str:
         function = f"{self.function} {self.label}" if self.label else self.function

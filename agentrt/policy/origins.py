@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from agentrt.events import (
     CallDecided,
@@ -29,9 +32,10 @@ __all__ = ["origin_facts"]
 
 _RESULTS: tuple[type[Event], ...] = (CallDecided, CallFinished, CallSettled)
 
-_ARGUMENTS_MAX = 80
 _FIELD_MAX = 60
-"""Characters told of a call's arguments, and of the path of a field: both can be anything."""
+_ARGUMENT_MAX = 40
+_ARGUMENTS_MAX = 160
+"""Characters told of a field's path, of an argument, and of all of them: they can be anything."""
 
 
 def origin_facts(calls: Collection[str]) -> Iterator[Fact]:
@@ -127,8 +131,17 @@ def _labels(decided: CallDecided, path: str) -> set[str]:
 
 def _place(decided: CallDecided, path: str) -> Place:
     where = f"field {_shown(path, _FIELD_MAX)} of the result" if path else "the result"
-    arguments = _shown(_arguments(decided), _ARGUMENTS_MAX)
-    return Place(f"{where} of {decided.tool} {arguments} ({decided.call})")
+    return Place(f"{where} of {decided.tool} {_told(decided.arguments)} ({decided.call})")
+
+
+@lru_cache(maxsize=64)
+def _told(arguments: bytes) -> str:
+    """The arguments of a call, so that a person knows which one is meant."""
+    shown = {
+        name: _shown(value, _ARGUMENT_MAX) if isinstance(value, str) else value
+        for name, value in from_json(arguments).items()
+    }
+    return _shown(to_json(shown).decode(), _ARGUMENTS_MAX)
 
 
 def _shown(text: str, characters_max: int) -> str:

@@ -47,5 +47,15 @@ def mapped(maker: Maker, want: Want) -> Made | None:
     return form(want.type, MEMBER, *pieces, binds=variable.text)
 
 
-LISTS = [(4, literal), (2, joined), (2, filtered), (3, mapped)]
+def mapped_keys(maker: Maker, want: Want) -> Made:
+    """The keys of a map, in whatever order they come."""
+    assert isinstance(want.type, ListOf)
+    name, of = maker.variable(want), maker.map_type()
+    entries = maker.part(want.of(of), MEMBER)
+    inside = want.binding(Place(name, of.key, None, (), name)).of(want.type.item)
+    pieces = (entries, f".map({name}, ", maker.part(inside), ")")
+    return form(want.type, MEMBER, *pieces, binds=name)
+
+
+LISTS = [(0.05, mapped_keys), (4, literal), (2, joined), (2, filtered), (3, mapped)]
 MAPS = [(4, literal)]

@@ -27,7 +27,7 @@ from functools import cache
 
 from agentrt.policy.bound import Bound
 from agentrt.policy.cel import Record
-from agentrt.policy.rules import DECISIONS, Approve, Effect, Rule, effect_of
+from agentrt.policy.rules import DECISIONS, Approve, Rule, effect_of
 from agentrt.policy.study.atoms import Atom
 from agentrt.policy.study.meanings import Meaning
 from agentrt.policy.study.terms import Term
@@ -88,15 +88,19 @@ def _decides_as_much(one: Meaning, other: Meaning) -> bool:
         return False
     if idle.decide == "allow":
         return True
-    groups_alike = idle.group in (None, rule.group)
-    return groups_alike and _asks_as_much(rule.approve, idle.approve, effect_of(other.tool))
+    return _asks_as_much(one, other)
 
 
-def _asks_as_much(one: Approve | None, other: Approve | None, effect: Effect) -> bool:
-    if one is None or other is None:
-        return False
-    asked = one.for_effect(effect)
-    return asked.stricter(other.for_effect(effect)) == asked
+def _asks_as_much(one: Meaning, other: Meaning) -> bool:
+    """Whether a call that both hold would take no less of people without `other`."""
+    groups_alike = other.rule.group in (None, one.rule.group)
+    asked = _asked(one)
+    return groups_alike and asked.stricter(_asked(other)) == asked
+
+
+def _asked(meaning: Meaning) -> Approve:
+    """What a rule asks for when it holds a call, which a deny rule does while it waits."""
+    return (meaning.rule.approve or Approve()).for_effect(effect_of(meaning.tool))
 
 
 def _waits_alike(one: Meaning, other: Meaning) -> bool:
@@ -105,9 +109,9 @@ def _waits_alike(one: Meaning, other: Meaning) -> bool:
         return True
     if not _may_wait(one.bound):
         return one.rule.decide == "deny" or not _may_wait(other.bound)
-    # Both wait for the same, and the one that comes first stands for it.
+    # With the same wording they wait for the same: the sooner one asks, for all that both do.
     is_same = one.wording == other.wording
-    return is_same and one.bound.rank < other.bound.rank
+    return is_same and one.rule.defer_s <= other.rule.defer_s and _asks_as_much(one, other)
 
 
 def _may_wait(bound: Bound) -> bool:

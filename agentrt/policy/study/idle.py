@@ -41,7 +41,7 @@ class Covering:
 
     def _near(self, meaning: Meaning) -> Iterator[Meaning]:
         """All that can cover it: they need nothing, or the same, or a term of its first way."""
-        for key in {None, meaning.rule.when}:
+        for key in dict.fromkeys((None, meaning.rule.when)):
             yield from self._by_key.get(key, ())
         for term, values in meaning.open_ways[0].values.items():
             yield from self._by_key.get((term, None), ())
@@ -53,9 +53,10 @@ def _keys(meaning: Meaning) -> Iterator[_Key]:
     """Under what it is found: its text, and for each way a term, with values if they are few."""
     yield meaning.rule.when
     for atoms in meaning.needs:
-        few = next((atom for atom in atoms if isinstance(atom.values, Few)), None)
-        if few is not None and isinstance(few.values, Few):
-            yield from ((few.term, value) for value in few.values.values)
+        listed = ((atom.term, atom.values) for atom in atoms if isinstance(atom.values, Few))
+        if found := next(listed, None):
+            term, few = found
+            yield from ((term, value) for value in few.values)
         else:
             yield (atoms[0].term, None) if atoms else None
 
