@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -189,6 +190,7 @@ def _read_part(cls: type[Event], name: str, body: bytes | None) -> Any:
     return body if bytes in _kinds(cls, name) else from_json(body)
 
 
+@cache  # asked for every field of every record that is read
 def _kinds(cls: type[Event], name: str) -> tuple[Any, ...]:
     annotation = cls.model_fields[name].annotation
     return get_args(annotation) or (annotation,)

@@ -76,6 +76,7 @@ class Runtime:
         agents: Iterable[Agent] = (),
         tools: Iterable[Tool[..., Any]] = (),
         facts: Iterable[Fact] = (),
+        policy_folder: Path | None = None,
         claude: Claude | None = None,
         environment: str = "development",
         service: str = "agentrt",
@@ -83,7 +84,8 @@ class Runtime:
     ) -> None:
         """`tools` are further ones that the policy may speak of, `facts` the project's own.
 
-        A `policy` that is a folder is read again when its files change. Raises PolicyError.
+        A `policy` that is a folder is read again when its YAML files change, and one that was
+        loaded is when `policy_folder` says from where. Raises PolicyError.
         Without `take_up` it carries only the runs that it started or was told to resume.
         """
         self._take_up_all = take_up
@@ -91,7 +93,7 @@ class Runtime:
         self._agents = {agent.name: agent for agent in agents}
         self._owns_store = not isinstance(store, AuditStore)
         known = Tools([*tools, *(tool for agent in agents for tool in agent.toolset.values())])
-        folder = None if isinstance(policy, Policy) else Path(policy)
+        folder = policy_folder if isinstance(policy, Policy) else Path(policy)
         facts = tuple(facts)
         if not isinstance(policy, Policy):
             policy = Policy.load(policy, known.values(), facts=facts)

@@ -214,6 +214,7 @@ async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[R
         runtime = Runtime(
             store=project.store_path,
             policy=project.policy,
+            policy_folder=project.policies,
             agents=project.agents.values(),
             tools=project.tools.values(),
             facts=project.facts,

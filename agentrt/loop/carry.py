@@ -193,13 +193,20 @@ class Carry:
         if left_s <= 0:
             self._fail(_deadline(self.run))
             return
-        claude = self._around.claude()
+        claude = await self._claude()
         body, digest = self._requests.body(self.run.messages)
         self._add(self._asked(step, digest))
         await self._save()
         asked = self.run.seq
         answer = await self._or_ended(self._send(claude, body, left_s))
         self._add(self._answered(answer, step.turn, asked))
+
+    async def _claude(self) -> Claude:
+        try:
+            return self._around.claude()
+        except Exception:
+            await self._save()  # nobody can be asked, but what the calls came to is not lost
+            raise
 
     async def _send(self, claude: Claude, body: bytes, left_s: float) -> Answer:
         run, seq, show = self.run.id, self.run.seq, self._around.show

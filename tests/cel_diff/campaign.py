@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from . import ours
-from .answers import Asked
+from .answers import Answer, Asked
 from .contexts import Context
 from .generator import Generated, generated
 from .known_differences import known
@@ -17,7 +17,7 @@ from .mutations import mutated, shorter
 from .reference import Reference, parse_question, question
 from .shrinking import smallest
 
-__all__ = ["Tally", "Unexplained", "compared", "parsed", "run", "run_mutated"]
+__all__ = ["Tally", "Unexplained", "compared", "parsed", "run", "run_mutated", "stretch"]
 
 _BATCH = 100
 
@@ -42,21 +42,34 @@ class Tally:
     values: int = 0
     errors: int = 0
     refused: int = 0
+    """By our checker: on purpose, or by both."""
+    agreed_refusals: int = 0
     known: Counter[str] = field(default_factory=Counter)
     unexplained: tuple[Unexplained, ...] = ()
 
     @property
-    def expressions(self) -> int:
-        return self.values + self.errors + self.known.total() + len(self.unexplained)
+    def asked(self) -> int:
+        """How many there were in all; those refused on both sides agree too."""
+        agreed = self.values + self.errors + self.agreed_refusals
+        return agreed + self.known.total() + len(self.unexplained)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.values + other.values,
             self.errors + other.errors,
             self.refused + other.refused,
+            self.agreed_refusals + other.agreed_refusals,
             self.known + other.known,
             self.unexplained + other.unexplained,
         )
+
+
+def stretch(asked: tuple[bool, int, range]) -> Tally:
+    """In a process of its own: texts or expressions of a seed, by their numbers."""
+    texts, seed, numbers = asked
+    with Reference() as reference:
+        go = run_mutated if texts else run
+        return sum(go(reference, seed, numbers), Tally())
 
 
 def run(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterator[Tally]:
@@ -86,14 +99,27 @@ def compared(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list
 
 
 def _tallied(reference: Reference, number: int, made: Generated, asked: Asked) -> Tally:
-    refused = int(asked.ours.kind == "refused")
     if asked.agree:
-        is_value = asked.ours.kind == "value"
-        return Tally(values=int(is_value), errors=int(not is_value), refused=refused)
+        return _agreed(asked.ours)
     least = _least(reference, made, asked)
+    return _differing(number, asked, least)
+
+
+def _agreed(answer: Answer) -> Tally:
+    is_refused = answer.kind == "refused"
+    return Tally(
+        values=int(answer.kind == "value"),
+        errors=int(answer.kind == "error"),
+        refused=int(is_refused),
+        agreed_refusals=int(is_refused),
+    )
+
+
+def _differing(number: int, whole: Asked, least: Asked) -> Tally:
+    refused = int(whole.ours.kind == "refused")
     if name := known(least):
         return Tally(refused=refused, known=Counter([name]))
-    return Tally(refused=refused, unexplained=(Unexplained(number, asked, least),))
+    return Tally(refused=refused, unexplained=(Unexplained(number, whole, least),))
 
 
 def _least(reference: Reference, made: Generated, asked: Asked) -> Asked:
@@ -140,15 +166,12 @@ def parsed(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list[A
 
 
 def _tallied_text(reference: Reference, number: int, read: Asked, told: Asked) -> Tally:
-    is_fit = read.ours.kind == "value" and told.ours.kind != "refused"
-    if read.agree and (not is_fit or told.agree):
-        kind = told.ours.kind
-        return Tally(values=int(kind == "value"), errors=int(kind == "error"), refused=int(kind == "refused"))
-    whole, ask = (told, compared) if read.agree else (read, parsed)
-    least = _least_text(reference, whole, ask)
-    if name := known(least):
-        return Tally(known=Counter([name]))
-    return Tally(unexplained=(Unexplained(number, whole, least),))
+    if not read.agree:
+        return _differing(number, read, _least_text(reference, read, parsed))
+    # What our types refuse is documented as a whole; here, texts are read.
+    if told.agree or told.ours.kind == "refused":
+        return _agreed(told.ours)
+    return _differing(number, told, _least_text(reference, told, compared))
 
 
 def _least_text(reference: Reference, asked: Asked, ask: Callable[..., list[Asked]]) -> Asked:

@@ -376,9 +376,10 @@ _TYPES = (
     ),
     Difference(
         "null beside anything",
-        "Every value may be compared with null; one that is never null differs from it.",
+        "Null may stand beside a value of any type, in a comparison and in `?:`; a value that is"
+        " never null differs from it.",
         "1 != null",
-        _google_refuses("null", "no matching overload for '_[!=]=_' .*null_type"),
+        _google_refuses("null", "no matching overload for '_([!=]=|[?]_:)_' .*null_type"),
     ),
 )
 _VALUES = (

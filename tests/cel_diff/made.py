@@ -67,7 +67,8 @@ class Made:
     frame: Frame = Frame()
     binds: str | None = None
     names: str | None = None
-    """The variable of a macro that this is."""
+    """The variable of a macro that this begins with."""
+    is_place: bool = False
 
     @cached_property
     def text(self) -> str:
@@ -128,4 +129,4 @@ def series(type: Type, level: int, frame: Frame, groups: list[Group]) -> Made:
 
 def read(type: Type, text: str, variable: str | None) -> Made:
     """A place that is read: a path that begins with a root or with the variable of a macro."""
-    return Made(type, MEMBER, ((text,),), names=variable)
+    return Made(type, MEMBER, ((text,),), names=variable, is_place=True)

@@ -14,6 +14,7 @@ from agentrt.policy.cel import (
     Mistyped,
     Type,
     Undetermined,
+    adapted,
 )
 
 from . import ours
@@ -51,7 +52,7 @@ def _first(candidates: Iterator[Made], differs: Differs, below: Made | None = No
 def _cost(made: Made) -> int:
     """How much there is to understand: places and macros more than literals."""
     inside = list(made.inside())
-    places = sum(not each.parts and each.level == MEMBER and each.text[0].isalpha() for each in inside)
+    places = sum(each.is_place for each in inside)
     macros = sum(each.binds is not None for each in inside)
     return len(made.text) + 40 * places + 40 * macros
 
@@ -133,7 +134,11 @@ class _Nothing:
 
 
 def _value(made: Made, context: Context) -> Any:
+    """What a part comes to, also when it is a place that a test would have to come before."""
     try:
         return ours.value(made.text, context)
-    except (Malformed, Mistyped, Undetermined):
+    except (Malformed, Undetermined):
         return _Nothing
+    except Mistyped:
+        found = [place for place in context.places if place.text == made.text]
+        return adapted(made.type, found[0].value) if found and found[0].value else _Nothing

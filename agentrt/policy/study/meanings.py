@@ -7,10 +7,10 @@ from functools import cached_property
 
 from agentrt.policy.bindings import Bindings
 from agentrt.policy.bound import Bound
-from agentrt.policy.cel import Checked, walk
+from agentrt.policy.cel import Checked
 from agentrt.policy.rules import Rule, ToolLike
 from agentrt.policy.study.atoms import Atom
-from agentrt.policy.study.terms import Terms
+from agentrt.policy.study.terms import Terms, types_in
 from agentrt.policy.study.ways import ALWAYS, Condition, Way, read_condition
 
 __all__ = ["Meaning", "meanings_of"]
@@ -51,13 +51,12 @@ class Meaning:
         return tuple(way for way in ways if not tires or all(atom.is_free for atom in way))
 
     @cached_property
-    def wording(self) -> tuple[str, ...]:
+    def wording(self) -> tuple[str, str] | None:
         """The condition and the types in it: with the same wording, the same always happens."""
         checked = _checked(self.bound)
-        if checked is None:
-            return ()
-        types = (str(checked.types.get(part)) for part in walk(checked.expr))
-        return (self.rule.when or "", *types)
+        if checked is None or self.rule.when is None:
+            return None
+        return self.rule.when, types_in(checked.expr, checked)
 
 
 def meanings_of(tool: ToolLike, bindings: Bindings) -> tuple[Meaning, ...]:

@@ -21,13 +21,14 @@ from agentrt.policy.cel import (
     Expr,
     Function,
     Nullable,
+    Record,
     Type,
     walk,
     written,
 )
 from agentrt.policy.cel.narrowing import path_of
 from agentrt.policy.cel.syntax import FunctionCall, Has, In, Literal, Name, Select, children
-from agentrt.policy.cel.types import widened
+from agentrt.policy.cel.types import Plain, widened
 from agentrt.policy.rules import ToolLike
 from agentrt.policy.study.constants import constant
 from agentrt.policy.study.domains import (
@@ -40,7 +41,7 @@ from agentrt.policy.study.domains import (
     only,
 )
 
-__all__ = ["Term", "Terms", "has_single_values"]
+__all__ = ["Term", "Terms", "has_single_values", "types_in"]
 
 _SCALARS = (BOOL, INT, DOUBLE, STRING, TIMESTAMP, DURATION)
 
@@ -75,7 +76,7 @@ class Terms:
         return self._once(text, tested, checked, lambda: domain_of_null_test(tested, kind))
 
     def _once(self, text: str, part: Expr, checked: Checked, domain: Callable[[], Domain]) -> Term:
-        key = text, _types_in(part, checked)
+        key = text, types_in(part, checked)
         if key not in self._made:
             self._made[key] = Term(*key, domain(), _is_free(part, checked))
         return self._made[key]
@@ -108,10 +109,16 @@ def _text(part: Expr) -> str:
     return written(part)
 
 
-def _types_in(part: Expr, checked: Checked) -> str:
+def types_in(part: Expr, checked: Checked) -> str:
+    """As what the places in the part are read."""
     if path_of(part) is not None:  # a place is followed as it came, and read at its end
-        return str(checked.types[part])
-    return " ".join(str(checked.types.get(each)) for each in walk(part))
+        return _exactly(checked.types[part])
+    return " ".join(_exactly(checked.types.get(each)) for each in walk(part))
+
+
+def _exactly(kind: Type | None) -> str:
+    # A choice of strings is called a string, but what is none of them fails.
+    return str(kind) if isinstance(kind, (Plain, Record)) else repr(kind)
 
 
 def _is_free(part: Expr, checked: Checked) -> bool:
