@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check format benchmark lock snapshots clean
+.PHONY: help setup demo test check format cel-diff benchmark lock snapshots clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## a virtual environment in .venv, with what is in requirements/dev.lock
 
@@ -39,6 +39,9 @@ check: $(READY)  ## format, lint, types, import contracts, and the tests of the 
 format: $(READY)  ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+cel-diff: $(READY)  ## N random conditions through ours and through Google's CEL: make cel-diff N=1000000
+	@PYTHONPATH=.:tests $(BIN)/python -m cel_diff $(or $(N),100000) $(ARGS)
 
 benchmark: $(READY)  ## speed and memory beside a hand-written loop, as ratios
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -61,30 +61,20 @@ def seen(tool: Spoken) -> Any:
 
 def _calls(past: Past) -> tuple[list[Any], list[Any]]:
     """The records of the calls of the run, and of the other runs of the user."""
-    here = [_decided("run", seq, tool) for seq, tool in enumerate(past.tools, start=1)]
-    elsewhere = [_decided("other", seq, "get_order") for seq in range(1, past.elsewhere + 1)]
-    return here, elsewhere
+    here = [("here", number, tool) for number, tool in enumerate(past.tools)]
+    others = [("elsewhere", number, "get_order") for number in range(past.elsewhere)]
+    return _records(here), _records(others)
 
 
-def _decided(run: str, seq: int, tool: str) -> Any:
-    from agentrt.events import CallDecided, Record
+def _records(calls: Iterable[tuple[str, int, str]]) -> list[Any]:
+    from agentrt.events import Record
+    from benchmarks.earlier import events_of_call
 
-    event = CallDecided(
-        call=f"{run}/{seq}",
-        revision=1,
-        tool=tool,
-        verdict="allow",
-        basis="rules",
-        rules_digest="",
-        bundle="",
-        effect="write",
-        repeatable=False,
-        tool_digest="",
-        arguments_digest="",
-        arguments=b"{}",
-        reason="",
-    )
-    return Record(run, seq, NOW - 1000, event, b"", b"")
+    return [
+        Record(run, number, NOW - 1000, event, b"", b"")
+        for run, number, tool in calls
+        for event in events_of_call(f"{run}/{number}", tool)
+    ]
 
 
 # --- Cedar ------------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def test_expressions_come_to_what_googles_cel_says(
     tally = sum(run(reference, seed, range(EXPRESSIONS)), Tally())
     differing = tally.known.total()
     record_property(
-        "figures", f"seed {seed}: {tally.values:,} values, {tally.errors:,} errors, {differing} known"
+        "figures",
+        f"seed {seed}: {tally.values:,} values, {tally.errors:,} errors, {differing} known",
     )
     assert not tally.unexplained, told(seed, tally)
     assert tally.asked == EXPRESSIONS
@@ -106,11 +107,11 @@ def test_a_wrong_answer_is_found_and_made_small(
     monkeypatch.setattr(ours, "evaluated", mistaken)
     tally = sum(run(reference, 1, range(300)), Tally())
     assert len(tally.unexplained) >= 3
-    assert {each.least.text for each in tally.unexplained} == {'"".endsWith("")'}
+    assert {each.least.text.replace("'", '"') for each in tally.unexplained} == {'"".endsWith("")'}
 
 
 def test_the_reference_is_asked_on_when_it_dies_of_a_question(reference: Reference) -> None:
-    deadly = {"text": "1", "depth": 0, "variables": "not even a mapping"}
+    deadly: dict[str, object] = {}
     first, broken, last = reference.ask([question("1", EXAMPLES), deadly, question("2", EXAMPLES)])
     assert (first, last) == (Answer("value", {"int": "1"}), Answer("value", {"int": "2"}))
     assert broken.kind == "broken"

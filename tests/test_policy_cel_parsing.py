@@ -58,6 +58,8 @@ def refusal(text: str) -> Malformed:
         ('"""a"b\nc"""', 'a"b\nc'),
         ("'''a'b'''", "a'b"),
         ('r"""a\\n"b"""', 'a\\n"b'),
+        ('"""a\r\nb\rc"""', "a\nb\nc"),
+        (r'"a\r\n"', "a\r\n"),
         ("''", ""),
         ('""""""', ""),
         ("'\u00e9\U0001f600'", "\u00e9\U0001f600"),
@@ -83,6 +85,11 @@ def test_a_literal_is_what_cel_says_it_is(text: str, value: object) -> None:
         ("'a\nb'", "the text that begins with ' does not end"),
         ("'a", "the text that begins with ' does not end"),
         ("a.`b", "the name that begins with ` does not end"),
+        ("a.`\u00e9`", "a name in backticks has letters, digits, spaces and _ . - / only"),
+        ("a.in", "in is a word of CEL: write .`in`"),
+        ("a.true", "true is a word of CEL"),
+        ("in == 1", "in is a reserved word of CEL"),
+        ("a inb", "'inb' does not belong here"),
         ("1u", "unsigned numbers are not accepted: write 1"),
         ("b'x'", "bytes are not accepted"),
         ("\ud800", "half of a surrogate pair"),
@@ -121,6 +128,11 @@ def test_not_binds_to_the_name_and_in_to_the_whole() -> None:
 
 def test_a_minus_before_a_group_is_an_operator() -> None:
     assert isinstance(parse("-(-9223372036854775808)"), Negative)
+
+
+def test_a_minus_before_a_bool_makes_no_number_of_it() -> None:
+    assert isinstance(parse("-false"), Negative)
+    assert isinstance(parse("-true"), Negative)
 
 
 def test_macros_are_nodes_of_their_own() -> None:

@@ -206,6 +206,22 @@ def test_without_a_deciding_side_the_failure_stands(text: str) -> None:
     assert "division by zero" in failure(text.replace("BAD", "(1 / 0 > 0)"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "true || timestamp(string(1)) < now",
+        'true || duration(string(1.5)) == duration("1s")',
+        "true || now.getHours(string(true)) == 1",
+        'true || args.id.matches(string(duration("1s")) + "(")',
+    ],
+)
+def test_what_is_known_beforehand_and_cannot_be_read_fails_only_when_it_is_asked_for(
+    text: str,
+) -> None:
+    assert evaluate(text) is True
+    assert failure(text.replace("true ||", "false ||", 1))
+
+
 class Facts(Mapping[str, Any]):
     """Facts as a host has them: some are not known yet, some cannot be had."""
 

@@ -683,7 +683,7 @@ def naively(records: Sequence[Record], call: str) -> tuple[int, DecidedCall] | N
             case CallDecided() if own:
                 decided, begun = DecidedCall(record, event), False
                 at = None if event.verdict == "deny" else record.at
-            case CallStarted() if own and at is not None:
+            case CallStarted() if own and at is not None and not begun:
                 at, begun = record.at, True
             case CallRejected() | CallExpired() if own:
                 at = None

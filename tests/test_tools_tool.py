@@ -113,6 +113,26 @@ def test_a_window_is_text_or_a_timedelta(
     assert set_one.idempotent_for == window
 
 
+@pytest.mark.parametrize(
+    ("options", "untrusted"),
+    [
+        ({}, set()),
+        ({"labels": ["egress"]}, set()),
+        ({"labels": ["reads_untrusted"]}, {"*"}),
+        ({"untrusted": ["body", "messages[].text"]}, {"body", "messages[].text"}),
+        ({"untrusted": ["rows[][]", "[].name", "*"]}, {"rows[][]", "[].name", "*"}),
+        ({"facts": ["id", "items[].price"]}, {"*", "!id", "!items[].price"}),
+        ({"facts": ["id"], "labels": ["reads_untrusted"]}, {"*", "!id"}),
+    ],
+)
+def test_a_tool_says_what_of_its_result_outsiders_write(
+    options: dict[str, Any], untrusted: set[str]
+) -> None:
+    made = tool(effect="read", **options)(do_it)
+    assert made.untrusted == untrusted
+    assert ("reads_untrusted" in made.labels) is bool(untrusted)
+
+
 def do_it(order_id: str) -> None:
     """Do it."""
 
@@ -134,6 +154,11 @@ def any_names(**names: str) -> None: ...
         ({"name": "web_search"}, "belongs to a tool on Anthropic's servers"),
         ({"labels": "egress"}, 'Write labels=["egress"]'),
         ({"labels": ["a b"]}, "cannot be written in a policy"),
+        ({"untrusted": "body"}, "is no field of a result"),
+        ({"untrusted": ["!body"]}, "'!body' is no field of a result"),
+        ({"untrusted": ["[].two words"]}, "'[].two words' is no field of a result"),
+        ({"facts": ["a..b"]}, "'a..b' is no field of a result"),
+        ({"facts": ["id"], "untrusted": ["body"]}, "both untrusted= and facts="),
         ({"timeout_s": 0}, "timeout_s=0 is not a time"),
         ({"timeout_s": float("nan")}, "timeout_s=nan is not a time"),
         ({"effect": "write", "idempotent_for": "a day"}, "is not a time"),
@@ -184,6 +209,8 @@ def digest_of(function: Callable[..., Any], **options: Any) -> str:
         {"effect": "read"},
         {"name": "other"},
         {"labels": ["egress"]},
+        {"untrusted": ["body"]},
+        {"facts": ["id"]},
         {"timeout_s": 5.0},
         {"effect": "write"},
         {"effect": "write", "idempotent_for": "1h"},

@@ -19,7 +19,7 @@ from agentrt import Agent
 from agentrt.approvals import ApprovalQueue, KeyFile
 from agentrt.approvals.histories import Histories
 from agentrt.audit import AuditStore
-from agentrt.events import RunFinished, RunStarted, User
+from agentrt.events import AnyEvent, RunFinished, RunStarted, User
 from agentrt.loop import Carry, Surroundings
 from agentrt.policy import Fact, Policy
 from agentrt.run import Run, ToolCall, begin_after
@@ -110,7 +110,7 @@ class Till:
         event = self._started(user, prompt)
         if parent is not None:
             event = begin_after(self.store.load(parent), event)
-        events = [event, asked(), replied(*uses)]
+        events: list[AnyEvent] = [event, asked(), replied(*uses)]
         return await self.store.append(Run(id), events)
 
     def _started(self, user: str | None, prompt: str) -> RunStarted:
@@ -158,7 +158,7 @@ class Till:
 
     def stands(self, *ids: str) -> list[str]:
         """How the calls of these runs stand."""
-        return [call.status for id in ids for call in self.store.load(id).all_calls]
+        return [call.status for run in ids for call in self.store.load(run).all_calls]
 
     # --- tools ----------------------------------------------------------------------------
 
@@ -176,9 +176,9 @@ class Till:
             return "sent"
 
         @tool(effect="read", untrusted=["body"])
-        def read_mail(id: str) -> dict[str, str]:
+        def read_mail(number: int) -> dict[str, str]:
             """Read."""
-            return {"body": f"mail {id}", "id": id}
+            return {"body": f"mail {number}", "number": str(number)}
 
         return refund_it, send_mail, read_mail
 

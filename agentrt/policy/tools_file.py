@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agentrt.policy.checks import known_keys, validated
 from agentrt.policy.problems import PolicyProblem
@@ -23,13 +23,20 @@ from agentrt.policy.rules import (
     selects,
 )
 from agentrt.policy.yaml_source import Path, Source
-from agentrt.tools.tool import UNTRUSTED
+from agentrt.tools.tool import UNTRUSTED, names_field
 
 __all__ = ["TOOLS_FILE", "Raise", "RaisedTool", "as_seen", "read_tools_file"]
 
 TOOLS_FILE = "tools.yaml"
 
 _KEYS = ("tools", "effect", "labels", "untrusted")
+
+
+def _field(pattern: str) -> str:
+    # A pattern that no field has would leave trusted what it was meant for.
+    if not names_field(pattern):
+        raise ValueError(f'{pattern!r} is no field of a result: write body or "messages[].text"')
+    return pattern
 
 
 class Raise(BaseModel):
@@ -40,7 +47,7 @@ class Raise(BaseModel):
     tools: tuple[Text, ...] = Field(min_length=1)
     effect: Effect | None = None
     labels: tuple[Text, ...] = ()
-    untrusted: tuple[Text, ...] = ()
+    untrusted: tuple[Annotated[Text, AfterValidator(_field)], ...] = ()
     """Fields of the result that outsiders write; `*` is all of it."""
 
 
@@ -82,7 +89,8 @@ def _raised(tool: RaisedTool, by: Raise) -> RaisedTool:
         max(tool.effect, by.effect or tool.effect, key=_strictness),
         tool.labels | set(by.labels),
         tool.input_schema,
-        tool.untrusted | set(by.untrusted),
+        # With all of it, what the tool says to be facts are none.
+        frozenset({"*"}) if "*" in by.untrusted else tool.untrusted | set(by.untrusted),
     )
 
 

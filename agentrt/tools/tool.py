@@ -31,7 +31,7 @@ from agentrt.tools.schema import (
     source_of,
 )
 
-__all__ = ["NAME_PATTERN", "Effect", "Keep", "Tool", "tool"]
+__all__ = ["NAME_PATTERN", "UNTRUSTED", "Effect", "Keep", "Tool", "names_field", "tool"]
 
 Effect = Literal["read", "write", "irreversible"]
 """What a tool does to the world; the later, the stricter."""
@@ -48,7 +48,8 @@ RESERVED_NAMES = frozenset({"code_execution", "web_fetch", "web_search"})
 UNTRUSTED = "reads_untrusted"
 """The label of tools whose results hold what outsiders wrote."""
 
-_FIELD_PATTERN = re.compile(r"\*|[^\s.\[\]!*]+(\[\])?(\.[^\s.\[\]!*]+(\[\])?)*|\[\](\..+)?")
+_FIELD_NAME = r"[^\s.\[\]!*]+(\[\])*"
+_FIELD_PATTERN = re.compile(rf"\*|({_FIELD_NAME}|(\[\])+)(\.{_FIELD_NAME})*")
 _LABEL_PATTERN = re.compile(r"[a-zA-Z0-9_-]+")
 _DURATION_PATTERN = re.compile(r"([1-9][0-9]*)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -288,12 +289,17 @@ def _untrusted(
         raise refusal(function, "it has both untrusted= and facts=", advice)
     for said in (untrusted, facts):
         for field in (said,) if isinstance(said, str) else said:
-            if isinstance(said, str) or not _FIELD_PATTERN.fullmatch(field):
+            if isinstance(said, str) or not names_field(field):
                 advice = 'Write fields of the result, as in ["body", "messages[].text"]'
                 raise refusal(function, f"{field!r} is no field of a result", advice)
     if facts:
         return frozenset({"*", *(f"!{field}" for field in facts)})
     return frozenset(untrusted) or frozenset({"*"} if UNTRUSTED in labels else ())
+
+
+def names_field(pattern: str) -> bool:
+    """Whether it says a field of a result, such as `messages[].body`; `*` is all of it."""
+    return _FIELD_PATTERN.fullmatch(pattern) is not None
 
 
 def _duration(function: Callable[..., object], stated: timedelta | str | None) -> timedelta | None:

@@ -18,7 +18,7 @@ from examples.support_desk.story import Story
 from examples.untrusted_input.office import Office, opened
 from examples.untrusted_input.world import BUYER, OUTSIDER, REVIEWER
 
-__all__ = ["ATTACK", "ORDINARY", "Shift", "play", "questions"]
+__all__ = ["ATTACK", "ORDINARY", "Shift", "facts", "play", "questions"]
 
 SIMULATED = """\
 SIMULATED: no key is used. What Claude says is in script.yaml, which is gullible on purpose, and a
@@ -125,10 +125,10 @@ def _proved(strict: Shift, cautious: Shift) -> bool:
         ordinary, attack = _counts(shift)
         story.say(f"{shift.policy:<18}{ordinary:>14}{attack:>8}")
     story.head("7. Does it all agree?")
-    facts = [*_facts(strict, asked=(0, 1)), *_facts(cautious, asked=(2, 3))]
-    for fact in facts:
+    found = [*facts(strict, asked=(0, 1)), *facts(cautious, asked=(2, 3))]
+    for fact in found:
         story.say(f"{'ok    ' if fact.ok else 'FAILED'}  {fact.text}")
-    return all(fact.ok for fact in facts)
+    return all(fact.ok for fact in found)
 
 
 def _counts(shift: Shift) -> tuple[int, int]:
@@ -136,7 +136,7 @@ def _counts(shift: Shift) -> tuple[int, int]:
     return len(ordinary), len(attack)
 
 
-def _facts(shift: Shift, *, asked: tuple[int, int]) -> Iterator[Fact]:
+def facts(shift: Shift, *, asked: tuple[int, int]) -> Iterator[Fact]:
     """What has to be so at the end, in the places where it would hurt."""
     runs, world = (shift.ordinary, shift.attack), shift.office.world
     counts, status = _counts(shift), [run.status for run in runs]

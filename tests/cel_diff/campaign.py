@@ -14,12 +14,15 @@ from .generator import Generated, generated
 from .known_differences import known
 from .made import Made
 from .mutations import mutated, shorter
-from .reference import Reference, parse_question, question
+from .reference import Question, Reference, parse_question, question
 from .shrinking import smallest
 
 __all__ = ["Tally", "Unexplained", "compared", "parsed", "run", "run_mutated", "stretch"]
 
 _BATCH = 100
+
+Text = tuple[str, Context]
+"""What is asked, and what it may speak of."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,9 @@ class Unexplained:
     least: Asked
 
     def __str__(self) -> str:
-        asked = self.least
-        return f"{asked.text}\n  ours:   {asked.ours}\n  Google: {asked.theirs}\n  from:   {self.whole.text}"
+        least = self.least
+        answers = f"  ours:   {least.ours}\n  Google: {least.theirs}"
+        return f"{least.text}\n{answers}\n  from:   {self.whole.text}"
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,7 @@ def stretch(asked: tuple[bool, int, range]) -> Tally:
 
 def run(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterator[Tally]:
     """Expressions of the seed, by their numbers: a tally for every batch."""
-    waiting = iter(numbers)
-    while batch := list(islice(waiting, _BATCH)):
+    for batch in _batches(numbers):
         made = [generated(seed, number) for number in batch]
         asked = compared(reference, [(each.text, each.context) for each in made])
         yield sum(
@@ -87,14 +90,36 @@ def run(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterat
         )
 
 
-def compared(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list[Asked]:
-    """The same questions to both; they work on them at the same time."""
-    reference.send([question(text, context) for text, context in texts])
-    mine = [ours.evaluated(text, context) for text, context in texts]
-    theirs = reference.receive()
+def _batches(numbers: Iterable[int]) -> Iterator[list[int]]:
+    waiting = iter(numbers)
+    while batch := list(islice(waiting, _BATCH)):
+        yield batch
+
+
+def compared(reference: Reference, texts: Sequence[Text]) -> list[Asked]:
+    """What both sides make of the texts."""
+    questions = [question(text, context) for text, context in texts]
+    return _put(reference, texts, questions, ours.evaluated)
+
+
+def parsed(reference: Reference, texts: Sequence[Text]) -> list[Asked]:
+    """Whether both sides take these for texts of CEL."""
+    questions = [parse_question(text) for text, _ in texts]
+    return _put(reference, texts, questions, lambda text, _: ours.parsed(text))
+
+
+def _put(
+    reference: Reference,
+    texts: Sequence[Text],
+    questions: Sequence[Question],
+    answer: Callable[[str, Context], Answer],
+) -> list[Asked]:
+    """The questions to both sides, which work on them at the same time."""
+    reference.send(questions)
+    mine = [answer(text, context) for text, context in texts]
     return [
         Asked(text, context, one, other)
-        for (text, context), one, other in zip(texts, mine, theirs, strict=True)
+        for (text, context), one, other in zip(texts, mine, reference.receive(), strict=True)
     ]
 
 
@@ -131,7 +156,9 @@ def _least(reference: Reference, made: Generated, asked: Asked) -> Asked:
         seen.update((answer.text, answer) for answer in answers)
         return [not answer.agree and answer.kinds == asked.kinds for answer in answers]
 
-    least = smallest(made.made, made.context, differs, lambda each: known(seen[each.text]) is not None)
+    least = smallest(
+        made.made, made.context, differs, lambda each: known(seen[each.text]) is not None
+    )
     return seen[least.text]
 
 
@@ -139,30 +166,17 @@ def _least(reference: Reference, made: Generated, asked: Asked) -> Asked:
 
 
 def run_mutated(reference: Reference, seed: int | str, numbers: Iterable[int]) -> Iterator[Tally]:
-    """The same for texts with mistakes: accepted or refused; and their values, where both accept."""
-    waiting = iter(numbers)
-    while batch := list(islice(waiting, _BATCH)):
+    """The same for texts with mistakes: are they accepted, and if so, what do they come to?"""
+    for batch in _batches(numbers):
         texts = [mutated(seed, number) for number in batch]
-        read = parsed(reference, texts)
-        told = compared(reference, texts)
+        answers = zip(parsed(reference, texts), compared(reference, texts), strict=True)
         yield sum(
             (
-                _tallied_text(reference, number, *both)
-                for number, both in zip(batch, zip(read, told, strict=True), strict=True)
+                _tallied_text(reference, number, read, told)
+                for number, (read, told) in zip(batch, answers, strict=True)
             ),
             Tally(),
         )
-
-
-def parsed(reference: Reference, texts: Sequence[tuple[str, Context]]) -> list[Asked]:
-    """Whether both sides take these for texts of CEL."""
-    reference.send([parse_question(text) for text, _ in texts])
-    mine = [ours.parsed(text) for text, _ in texts]
-    theirs = reference.receive()
-    return [
-        Asked(text, context, one, other)
-        for (text, context), one, other in zip(texts, mine, theirs, strict=True)
-    ]
 
 
 def _tallied_text(reference: Reference, number: int, read: Asked, told: Asked) -> Tally:
@@ -174,7 +188,9 @@ def _tallied_text(reference: Reference, number: int, read: Asked, told: Asked) -
     return _differing(number, told, _least_text(reference, told, compared))
 
 
-def _least_text(reference: Reference, asked: Asked, ask: Callable[..., list[Asked]]) -> Asked:
+def _least_text(
+    reference: Reference, asked: Asked, ask: Callable[[Reference, Sequence[Text]], list[Asked]]
+) -> Asked:
     """The shortest text on which both still differ in the same way."""
     while known(asked) is None:
         found = {*shorter(asked.text), *ours.parts(asked.text)}

@@ -28,6 +28,7 @@ from agentrt.policy.cel import (
 
 from . import hostile
 from .literals import quoted
+
 __all__ = ["Context", "Place", "context", "has_times", "places_in"]
 
 _KINDS = Enum(("refund", "credit", "über", ""))
@@ -105,22 +106,22 @@ class Context:
         """Everything that can be read from the roots without an index."""
         return [
             place
-            for name, type in self.types.items()
-            for place in places_in(Place(name, type, self.values[name]))
+            for name, of in self.types.items()
+            for place in places_in(Place(name, of, self.values[name]))
         ]
 
 
 def context(random: Random) -> Context:
     """A random choice of fields with random values."""
     args = Record(_some(random, _ARGS, 14))
-    types = {
+    types: dict[str, Type] = {
         "args": args,
         "run": Record(_some(random, _RUN, 4)),
         "now": TIMESTAMP,
         "tags": ListOf(STRING),
         "caps": MapOf(STRING, DOUBLE),
     }
-    return Context(types, {name: _value(random, type) for name, type in types.items()})
+    return Context(types, {name: _value(random, types[name]) for name in types})
 
 
 def has_times(type: Type) -> bool:
@@ -142,9 +143,7 @@ def places_in(place: Place) -> Iterator[Place]:
     if isinstance(place.type, Nullable):
         yield place
         guards = (*place.guards, f"{place.text} != null")
-        yield from places_in(
-            Place(place.text, place.type.of, place.value, guards, place.variable)
-        )
+        yield from places_in(Place(place.text, place.type.of, place.value, guards, place.variable))
     elif isinstance(place.type, Record):
         for name, field in place.type.fields.items():
             yield from places_in(_field(place, name, field))
@@ -179,7 +178,7 @@ def _some(random: Random, fields: dict[str, Field], number: int) -> dict[str, Fi
 # --- values ------------------------------------------------------------------------------
 
 
-def _value(random: Random, type: Type) -> Any:  # noqa: C901 - one case for each type
+def _value(random: Random, type: Type) -> Any:
     match type:
         case Record():
             return {

@@ -10,16 +10,15 @@ from agentrt.policy.cel import (
     ListOf,
     MapOf,
     Nullable,
-    Record,
     Type,
 )
 
 from .contexts import Place
 from .literals import text_literal
-from .made import AND, CONDITIONAL, MEMBER, OR, RELATION, SUM, UNARY, Made, Part, form, read
+from .made import AND, CONDITIONAL, MEMBER, OR, RELATION, UNARY, Made, Part, form, read
 from .maker import Form, Maker, Want
 
-__all__ = ["EVERYWHERE", "NULLABLES", "guard", "iterated"]
+__all__ = ["EVERYWHERE", "NULLABLES", "converted_any", "guard", "iterated"]
 
 
 def leaf(maker: Maker, want: Want) -> Made:
@@ -38,13 +37,15 @@ def guarded_choice(maker: Maker, want: Want) -> Made | None:
     if place is None:
         return None
     proven = want.after(place.guards)
-    then, otherwise = Part(maker.reading(place), OR), maker.part(want.of(want.type))
+    then, otherwise = maker.reading(place), maker.make(want.of(want.type))
     if maker.random.random() < 0.5:
-        then = maker.part(proven.of(want.type), OR)
+        then = maker.make(proven.of(want.type))
     test = guard(maker, place, want)
     if maker.random.random() < 0.3:
-        return form(want.type, CONDITIONAL, "!", Part(test, MEMBER), " ? ", Part(otherwise.made, OR), " : ", Part(then.made, CONDITIONAL))
-    return form(want.type, CONDITIONAL, Part(test, OR), " ? ", then, " : ", otherwise)
+        test = form(BOOL, UNARY, "!", Part(test, MEMBER))
+        then, otherwise = otherwise, then
+    branches = (Part(then, OR), " : ", Part(otherwise, CONDITIONAL))
+    return form(want.type, CONDITIONAL, Part(test, OR), " ? ", *branches)
 
 
 def guard(maker: Maker, place: Place, want: Want) -> Made:
@@ -73,7 +74,7 @@ def item(maker: Maker, want: Want) -> Made | None:
         index = maker.random.randrange(len(place.value))
         return form(want.type, MEMBER, Part(maker.reading(place), MEMBER), f"[{index}]")
     items = maker.literal(want.of(ListOf(want.type)))
-    if maker.random.random() < 0.08:
+    if maker.random.random() < 0.15:
         return form(want.type, MEMBER, Part(items, MEMBER), "[", maker.part(want.of(INT)), "]")
     index = maker.random.randrange(len(items.groups))
     return form(want.type, MEMBER, Part(items, MEMBER), f"[{index}]")
@@ -84,13 +85,13 @@ def entry(maker: Maker, want: Want) -> Made | None:
     place = maker.place(want.of(MapOf(STRING, want.type)))
     if place is not None and maker.random.random() < 0.6:
         return _entry_of_place(maker, want, place)
-    type = MapOf(maker.map_type().key, want.type)
-    entries = maker.literal(want.of(type))
+    of = MapOf(maker.map_type().key, want.type)
+    entries = maker.literal(want.of(of))
     key = maker.random.choice(entries.groups)[0]
     if isinstance(key, Part) and key.text in _NAMED and maker.random.random() < 0.5:
         return form(want.type, MEMBER, Part(entries, MEMBER), f".{key.text[1:-1]}")
-    if maker.random.random() < 0.08:
-        key = maker.part(want.of(type.key))
+    if maker.random.random() < 0.15:
+        key = maker.part(want.of(of.key))
     return form(want.type, MEMBER, Part(entries, MEMBER), "[", key, "]")
 
 
@@ -106,15 +107,25 @@ def _entry_of_place(maker: Maker, want: Want, place: Place) -> Made | None:
     return form(want.type, MEMBER, whole, "[", Part(literal, CONDITIONAL), "]")
 
 
+def converted_any(maker: Maker, want: Want) -> Made | None:
+    """`int(args.blob)`"""
+    place = maker.place(want.of(ANY))
+    if place is None:
+        return None
+    return form(want.type, MEMBER, f"{want.type}(", Part(maker.reading(place), CONDITIONAL), ")")
+
+
 _NAMED = ('"a"', '"b"', "'a'", "'size'", '"size"')
 
 
-def iterated(maker: Maker, want: Want) -> tuple[Made, Place] | None:
+def iterated(maker: Maker, want: Want) -> tuple[Made, Place]:
     """What a macro goes through, and its variable."""
-    lists = [place for place in maker.places(want) if isinstance(place.type, ListOf)]
-    place = maker.one_of(lists)
-    if place is not None and maker.random.random() < 0.55:
-        return maker.reading(place), _variable(maker, want, place.type.item)
+    lists = [
+        (place, place.type.item) for place in maker.places(want) if isinstance(place.type, ListOf)
+    ]
+    if lists and maker.random.random() < 0.55:
+        place, item = maker.random.choice(lists)
+        return maker.reading(place), _variable(maker, want, item)
     of = ListOf(maker.item_type())
     return maker.make(want.of(of)), _variable(maker, want, of.item)
 
@@ -137,7 +148,11 @@ def not_null(maker: Maker, want: Want) -> Made:
 NULLABLES: list[tuple[float, Form]] = [
     (1, null),
     (2, not_null),
-    (1, leaf), (1, choice), (0.5, item), (0.5, entry)]
+    (1, leaf),
+    (1, choice),
+    (0.5, item),
+    (0.5, entry),
+]
 EVERYWHERE: list[tuple[float, Form]] = [
     (3, leaf),
     (1, choice),

@@ -6,7 +6,7 @@ from agentrt.policy.cel import BOOL, ListOf
 
 from .contexts import Place
 from .forms_any import iterated
-from .made import MEMBER, PRODUCT, SUM, Made, Part, form
+from .made import MEMBER, PRODUCT, SUM, Made, Part, Piece, form
 from .maker import Maker, Want
 
 __all__ = ["LISTS", "MAPS"]
@@ -33,14 +33,11 @@ def _variable(name: str, of: ListOf) -> Place:
     return Place(name, of.item, None, (), name)
 
 
-def mapped(maker: Maker, want: Want) -> Made | None:
+def mapped(maker: Maker, want: Want) -> Made:
     assert isinstance(want.type, ListOf)
-    found = iterated(maker, want)
-    if found is None:
-        return None
-    of, variable = found
+    of, variable = iterated(maker, want)
     inside = want.binding(variable)
-    pieces = [Part(of, MEMBER), f".map({variable.text}, "]
+    pieces: list[Piece] = [Part(of, MEMBER), f".map({variable.text}, "]
     if maker.random.random() < 0.25:
         pieces += [maker.part(inside.of(BOOL)), ", "]
     pieces += [maker.part(inside.of(want.type.item)), ")"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from agentrt.policy.cel import ANY, DOUBLE, DURATION, INT, STRING, TIMESTAMP, ListOf, Type
+from agentrt.policy.cel import DOUBLE, DURATION, INT, STRING, TIMESTAMP, ListOf, Type
 
 from . import hostile
+from .forms_any import converted_any
 from .literals import int_text, text_literal
 from .made import CONDITIONAL, MEMBER, PRODUCT, SUM, UNARY, Made, Part, form
 from .maker import Maker, Want
@@ -21,13 +22,14 @@ def product(maker: Maker, want: Want) -> Made:
     signs = ("*", "/", "%") if want.type == INT else ("*", "/")
     sign = maker.random.choice(signs)
     left, right = maker.part(want.of(want.type), PRODUCT), maker.part(want.of(want.type), UNARY)
-    if want.type == INT and sign != "*" and maker.random.random() < 0.7:
-        right = Part(int_text(str(maker.random.choice((1, 2, 3, 7, 10, -1, -3)))), UNARY)
+    if want.type == INT and sign != "*" and maker.random.random() < 0.6:
+        right = Part(int_text(str(maker.random.choice((0, 1, 2, 3, 7, 10, -1, -3)))), UNARY)
     return form(want.type, PRODUCT, left, maker.random.choice((f" {sign} ", sign)), right)
 
 
 def negative(maker: Maker, want: Want) -> Made:
-    return form(want.type, UNARY, maker.random.choice(("-", "-", "- ")), maker.part(want.of(want.type), MEMBER))
+    sign = maker.random.choice(("-", "-", "- "))
+    return form(want.type, UNARY, sign, maker.part(want.of(want.type), MEMBER))
 
 
 def size(maker: Maker, want: Want) -> Made:
@@ -38,15 +40,14 @@ def size(maker: Maker, want: Want) -> Made:
 
 
 def not_finite(maker: Maker, want: Want) -> Made:
-    return form(DOUBLE, PRODUCT, maker.random.choice(("0.0 / 0.0", "1.0 / 0.0", "-1.0 / 0.0", "1.0 / -0.0")))
+    ways = ("0.0 / 0.0", "1.0 / 0.0", "-1.0 / 0.0", "1.0 / -0.0")
+    return form(DOUBLE, PRODUCT, maker.random.choice(ways))
 
 
 def converted(maker: Maker, want: Want) -> Made:
     """`int(2.5)`, `double(1)`"""
-    sources: tuple[Type, ...] = (DOUBLE, DOUBLE, INT) if want.type == DOUBLE else (DOUBLE, INT, TIMESTAMP)
-    if want.type == DOUBLE:
-        sources = (INT, INT, DOUBLE)
-    return form(want.type, MEMBER, f"{want.type}(", maker.part(want.of(maker.random.choice(sources))), ")")
+    source = maker.random.choice((DOUBLE, INT, TIMESTAMP) if want.type == INT else (INT, DOUBLE))
+    return form(want.type, MEMBER, f"{want.type}(", maker.part(want.of(source)), ")")
 
 
 def converted_text(maker: Maker, want: Want) -> Made:
@@ -59,14 +60,9 @@ def converted_text(maker: Maker, want: Want) -> Made:
 
 def _number(maker: Maker, type: Type) -> str:
     random = maker.random
-    if random.random() < 0.15:
+    if random.random() < 0.25:
         return hostile.number_text(random)
     return str(hostile.integer(random) if type == INT else hostile.double(random))
-
-
-def converted_any(maker: Maker, want: Want) -> Made | None:
-    place = maker.place(want.of(ANY))
-    return form(want.type, MEMBER, f"{want.type}(", Part(maker.reading(place), CONDITIONAL), ")") if place else None
 
 
 def part_of_moment(maker: Maker, want: Want) -> Made:
@@ -75,8 +71,8 @@ def part_of_moment(maker: Maker, want: Want) -> Made:
     if maker.random.random() < 0.4:
         return form(INT, MEMBER, moment, f".{name}()")
     zone: Part | str = f'"{hostile.zone(maker.random)}"'
-    if maker.random.random() < 0.03:
-        zone = maker.part(want.of(STRING))
+    if maker.random.random() < 0.06:
+        zone = Part(form(STRING, SUM, f'"{hostile.zone(maker.random, 0.3)}" + ""'), CONDITIONAL)
     return form(INT, MEMBER, moment, f".{name}(", zone, ")")
 
 
@@ -109,4 +105,12 @@ INTS = [
     (1.5, part_of_moment),
     (0.8, part_of_duration),
 ]
-DOUBLES = [(0.5, not_finite), (3, sum_), (3, product), (0.7, negative), (1.5, converted), (1, converted_text), (0.3, converted_any)]
+DOUBLES = [
+    (0.5, not_finite),
+    (3, sum_),
+    (3, product),
+    (0.7, negative),
+    (1.5, converted),
+    (1, converted_text),
+    (0.3, converted_any),
+]

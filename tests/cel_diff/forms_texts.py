@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from agentrt.policy.cel import ANY, BOOL, DOUBLE, DURATION, INT, STRING, TIMESTAMP
+from agentrt.policy.cel import BOOL, DOUBLE, DURATION, INT, STRING, TIMESTAMP
 
-from .made import CONDITIONAL, MEMBER, PRODUCT, SUM, Made, Part, form
+from .forms_any import converted_any
+from .made import MEMBER, PRODUCT, SUM, Made, form
 from .maker import Maker, Want
 
 __all__ = ["TEXTS"]
@@ -18,11 +19,6 @@ def joined(maker: Maker, want: Want) -> Made:
 def converted(maker: Maker, want: Want) -> Made:
     source = maker.random.choice((BOOL, INT, DOUBLE, DOUBLE, STRING, TIMESTAMP, DURATION))
     return form(STRING, MEMBER, "string(", maker.part(want.of(source)), ")")
-
-
-def converted_any(maker: Maker, want: Want) -> Made | None:
-    place = maker.place(want.of(ANY))
-    return form(STRING, MEMBER, "string(", Part(maker.reading(place), CONDITIONAL), ")") if place else None
 
 
 TEXTS = [(3, joined), (3, converted), (0.3, converted_any)]

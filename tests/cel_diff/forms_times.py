@@ -31,7 +31,7 @@ def moment_of_text(maker: Maker, want: Want) -> Made:
     """The text is computed, so that it is read when it is evaluated."""
     if maker.random.random() < 0.5:
         return form(TIMESTAMP, MEMBER, "timestamp(string(", maker.part(want.of(TIMESTAMP)), "))")
-    text = Part(text_literal(maker.random, hostile.moment(maker.random)), SUM)
+    text = Part(text_literal(maker.random, hostile.moment(maker.random, 0.2)), SUM)
     return form(TIMESTAMP, MEMBER, "timestamp(", text, ' + "")')
 
 
@@ -52,7 +52,7 @@ def sum_(maker: Maker, want: Want) -> Made:
 def duration_of_text(maker: Maker, want: Want) -> Made:
     if maker.random.random() < 0.5:
         return form(DURATION, MEMBER, "duration(string(", maker.part(want.of(DURATION)), "))")
-    text = Part(text_literal(maker.random, hostile.duration(maker.random)), SUM)
+    text = Part(text_literal(maker.random, hostile.duration(maker.random, 0.2)), SUM)
     return form(DURATION, MEMBER, "duration(", text, ' + "")')
 
 

@@ -6,22 +6,18 @@ from agentrt.policy.cel import (
     ANY,
     BOOL,
     DOUBLE,
-    DURATION,
     INT,
-    NULL,
     STRING,
-    TIMESTAMP,
     Enum,
     ListOf,
     MapOf,
     Nullable,
-    Record,
     Type,
 )
 
 from . import hostile
 from .contexts import Place
-from .forms_any import guard, iterated
+from .forms_any import converted_any, guard, iterated
 from .literals import LIST, quoted, text_literal
 from .made import (
     AND,
@@ -52,7 +48,8 @@ _ORDERS = (" < ", " <= ", " > ", " >= ")
 
 
 def both(maker: Maker, want: Want) -> Made:
-    return series(BOOL, AND, Frame("", maker.random.choice((" && ", "&&")), "", 2), _parts(maker, want, RELATION))
+    sign = maker.random.choice((" && ", "&&"))
+    return series(BOOL, AND, Frame("", sign, "", 2), _parts(maker, want, RELATION))
 
 
 def either(maker: Maker, want: Want) -> Made:
@@ -65,35 +62,28 @@ def _parts(maker: Maker, want: Want, level: int) -> list[Group]:
 
 
 def not_(maker: Maker, want: Want) -> Made:
-    return form(BOOL, UNARY, maker.random.choice(("!", "!", "!!", "! ")), maker.part(want.of(BOOL), MEMBER))
+    sign = maker.random.choice(("!", "!", "!!", "! "))
+    return form(BOOL, UNARY, sign, maker.part(want.of(BOOL), MEMBER))
 
 
 def guarded_both(maker: Maker, want: Want) -> Made | None:
     """`has(args.note) && ...` where the rest may read args.note."""
-    place = maker.one_of(_guarded(maker, want))
+    place = maker.one_of([each for each in maker.all_places(want) if not want.proves(each)])
     if place is None:
         return None
-    proven = maker.part(_inside(want, place), RELATION)
+    proven = maker.part(want.after(place.guards).of(BOOL), RELATION)
     test = guard(maker, place, want)
     if maker.random.random() < 0.3:
         return form(BOOL, OR, "!", Part(test, MEMBER), " || ", Part(proven.made, AND))
     return form(BOOL, AND, Part(test, RELATION), " && ", proven)
 
 
-def _inside(want: Want, place: Place) -> Want:
-    return want.after(place.guards).of(BOOL)
-
-
-def _guarded(maker: Maker, want: Want) -> list[Place]:
-    return [place for place in maker.all_places(want) if not want.proven.issuperset(place.guards)]
-
-
 # --- comparisons -------------------------------------------------------------------------
 
 
 def compared(maker: Maker, want: Want) -> Made:
-    type = _comparable(maker)
-    left, right = maker.part(want.of(type), SUM), maker.part(want.of(type), SUM)
+    of = _comparable(maker)
+    left, right = maker.part(want.of(of), SUM), maker.part(want.of(of), SUM)
     if maker.random.random() < 0.08:
         right = left
     return form(BOOL, RELATION, left, maker.random.choice(_EQUALS), right)
@@ -107,29 +97,35 @@ def _comparable(maker: Maker) -> Type:
 
 
 def ordered(maker: Maker, want: Want) -> Made:
-    type = maker.scalar_type()
-    left, right = maker.part(want.of(type), SUM), maker.part(want.of(type), SUM)
+    of = maker.scalar_type()
+    left, right = maker.part(want.of(of), SUM), maker.part(want.of(of), SUM)
     return form(BOOL, RELATION, left, maker.random.choice(_ORDERS), right)
 
 
 def place_compared(maker: Maker, want: Want) -> Made | None:
     """A place with a literal that is likely to be like it."""
-    place = maker.one_of([each for each in maker.places(want) if isinstance(each.value, str | int | float)])
+    place = maker.one_of(
+        [each for each in maker.places(want) if isinstance(each.value, str | int | float)]
+    )
     if place is None or place.type not in (BOOL, INT, DOUBLE, STRING, ANY):
         return None
     near = maker.near(place.value)
     signs = _EQUALS if place.type == ANY else (*_EQUALS, *_ORDERS)
-    return form(BOOL, RELATION, Part(maker.reading(place), SUM), maker.random.choice(signs), Part(near, SUM))
+    return form(
+        BOOL, RELATION, Part(maker.reading(place), SUM), maker.random.choice(signs), Part(near, SUM)
+    )
 
 
 def enum_compared(maker: Maker, want: Want) -> Made | None:
-    place = maker.one_of([each for each in maker.places(want) if isinstance(each.type, Enum)])
-    if place is None:
+    enums = [(each, each.type.values) for each in maker.places(want) if isinstance(each.type, Enum)]
+    if not enums:
         return None
-    values = place.type.values
+    place, values = maker.random.choice(enums)
     whole = Part(maker.reading(place), SUM)
     if maker.random.random() < 0.5:
-        return form(BOOL, RELATION, whole, maker.random.choice(_EQUALS), quoted(maker.random.choice(values)))
+        return form(
+            BOOL, RELATION, whole, maker.random.choice(_EQUALS), quoted(maker.random.choice(values))
+        )
     some = maker.random.sample(values, 2)
     return form(BOOL, RELATION, whole, f" in [{', '.join(map(quoted, some))}]")
 
@@ -147,34 +143,34 @@ def any_compared(maker: Maker, want: Want) -> Made | None:
     place = maker.place(want.of(ANY))
     if place is None:
         return None
-    type = maker.random.choice((BOOL, INT, DOUBLE, STRING))
+    kind = maker.random.choice((BOOL, INT, DOUBLE, STRING))
     whole = Part(maker.reading(place), SUM)
     if maker.random.random() < 0.3:
-        return form(BOOL, RELATION, whole, " in ", maker.part(want.of(ListOf(type)), SUM))
-    return form(BOOL, RELATION, whole, maker.random.choice(_EQUALS), maker.part(want.of(type), SUM))
+        return form(BOOL, RELATION, whole, " in ", maker.part(want.of(ListOf(kind)), SUM))
+    return form(BOOL, RELATION, whole, maker.random.choice(_EQUALS), maker.part(want.of(kind), SUM))
 
 
 # --- membership --------------------------------------------------------------------------
 
 
 def among(maker: Maker, want: Want) -> Made:
-    type = maker.random.choice((maker.scalar_type(), ListOf(maker.scalar_type())))
-    of = maker.make(want.of(ListOf(type)))
-    item = maker.part(want.of(type), SUM)
+    kind = maker.random.choice((maker.scalar_type(), ListOf(maker.scalar_type())))
+    of = maker.make(want.of(ListOf(kind)))
+    item = maker.part(want.of(kind), SUM)
     if of.groups and of.frame.opened == LIST.opened and maker.random.random() < 0.4:
-        item = Part(maker.random.choice(of.groups)[0].made, SUM)
+        item = Part(maker.random.choice(of.parts).made, SUM)
     return form(BOOL, RELATION, item, " in ", Part(of, SUM))
 
 
 def key_of(maker: Maker, want: Want) -> Made:
-    type = maker.map_type()
+    of = maker.map_type()
     places = [place for place in maker.places(want) if isinstance(place.type, MapOf)]
     place = maker.one_of(places)
     if place is not None and maker.random.random() < 0.5:
         key = text_literal(maker.random, maker.text())
         return form(BOOL, RELATION, Part(key, SUM), " in ", Part(maker.reading(place), SUM))
-    key = maker.random.choice(maker.keys(type.key, 1))
-    return form(BOOL, RELATION, Part(key, SUM), " in ", maker.part(want.of(type), SUM))
+    key = maker.random.choice(maker.keys(of.key, 1))
+    return form(BOOL, RELATION, Part(key, SUM), " in ", maker.part(want.of(of), SUM))
 
 
 def has_key(maker: Maker, want: Want) -> Made:
@@ -191,12 +187,11 @@ def has_key(maker: Maker, want: Want) -> Made:
 def has_field(maker: Maker, want: Want) -> Made | None:
     """`has()` of a field that may be missing or never is."""
     place = maker.one_of([each for each in maker.all_places(want) if "." in each.text])
-    if place is None or not want.proven.issuperset(place.guards[:-1]):
+    if place is None:
         return None
-    before = place.guards[:-1] if place.guards[-1:] == (f"has({place.text})",) else place.guards
-    if not want.proven.issuperset(before):
-        return None
-    return read(BOOL, f"has({place.text})", place.variable)
+    test = f"has({place.text})"
+    is_open = want.proven.issuperset(guard for guard in place.guards if guard != test)
+    return read(BOOL, test, place.variable) if is_open else None
 
 
 # --- functions ---------------------------------------------------------------------------
@@ -204,7 +199,8 @@ def has_field(maker: Maker, want: Want) -> Made | None:
 
 def text_tested(maker: Maker, want: Want) -> Made:
     name = maker.random.choice(("startsWith", "endsWith", "contains"))
-    return form(BOOL, MEMBER, maker.part(want.of(STRING), MEMBER), f".{name}(", maker.part(want.of(STRING)), ")")
+    text, part = maker.part(want.of(STRING), MEMBER), maker.part(want.of(STRING))
+    return form(BOOL, MEMBER, text, f".{name}(", part, ")")
 
 
 def matched(maker: Maker, want: Want) -> Made:
@@ -226,19 +222,11 @@ def converted(maker: Maker, want: Want) -> Made:
     return form(BOOL, MEMBER, "bool(", Part(text_literal(maker.random, text), CONDITIONAL), ")")
 
 
-def converted_any(maker: Maker, want: Want) -> Made | None:
-    place = maker.place(want.of(ANY))
-    return form(BOOL, MEMBER, "bool(", Part(maker.reading(place), CONDITIONAL), ")") if place else None
-
-
 # --- macros ------------------------------------------------------------------------------
 
 
-def quantified(maker: Maker, want: Want) -> Made | None:
-    found = iterated(maker, want)
-    if found is None:
-        return None
-    of, variable = found
+def quantified(maker: Maker, want: Want) -> Made:
+    of, variable = iterated(maker, want)
     name = maker.random.choice(("all", "exists", "exists", "exists_one"))
     inside = want.binding(variable).of(BOOL)
     pieces = (Part(of, MEMBER), f".{name}({variable.text}, ", maker.part(inside), ")")
@@ -247,11 +235,11 @@ def quantified(maker: Maker, want: Want) -> Made | None:
 
 def quantified_keys(maker: Maker, want: Want) -> Made:
     """A macro over the keys of a map, where their order does not matter."""
-    type = maker.map_type()
+    of = maker.map_type()
     name, kind = maker.variable(want), maker.random.choice(("all", "exists", "exists_one"))
-    of = maker.part(want.of(type), MEMBER)
-    inside = want.binding(Place(name, type.key, None, (), name)).of(BOOL)
-    return form(BOOL, MEMBER, of, f".{kind}({name}, ", maker.part(inside), ")", binds=name)
+    entries = maker.part(want.of(of), MEMBER)
+    inside = want.binding(Place(name, of.key, None, (), name)).of(BOOL)
+    return form(BOOL, MEMBER, entries, f".{kind}({name}, ", maker.part(inside), ")", binds=name)
 
 
 def busy(maker: Maker, want: Want) -> Made:
@@ -259,11 +247,11 @@ def busy(maker: Maker, want: Want) -> Made:
     made = form(BOOL, MEMBER, "x0 > 0")
     depth = maker.random.randint(2, 4)
     for number in reversed(range(depth)):
-        made = form(BOOL, MEMBER, f"[{_TEN}].all(x{number}, ", Part(made, CONDITIONAL), ")")
+        made = form(BOOL, MEMBER, f"{_ITEMS}.all(x{number}, ", Part(made, CONDITIONAL), ")")
     return made
 
 
-_TEN = ", ".join(map(str, range(1, 21)))
+_ITEMS = str(list(range(1, 21)))
 
 TRUTHS = [
     (0.004, busy),

@@ -22,7 +22,7 @@ __all__ = ["Generated", "generated"]
 
 _PER_CONTEXT = 10
 """How many expressions in a row speak of the same context."""
-_DEPTHS = (1, 2, 2, 3, 3, 3, 4)
+_DEPTHS = (1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5)
 
 _FORMS: Forms = {
     "bool": [*EVERYWHERE, *TRUTHS],

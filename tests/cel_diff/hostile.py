@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Any
 
 __all__ = [
     "DURATIONS",
     "MOMENTS",
-    "ZONES",
     "double",
     "duration",
     "integer",
     "moment",
     "number_text",
-    "small",
     "text",
     "zone",
 ]
@@ -201,7 +198,7 @@ _ODD_DURATIONS = (
     "5m1h",
     "--5s",
 )
-ZONES = (
+_ZONES = (
     "UTC",
     "Europe/Berlin",
     "America/New_York",
@@ -220,14 +217,14 @@ ZONES = (
 _ODD_ZONES = ("", "Mars/Olympus", "+25:00", "+2:00", "+0200", "GMT+1", "Z", "CET", "EST5EDT", "utc")
 
 
-def small(random: Random) -> int:
+def _small(random: Random) -> int:
     return random.choice((0, 1, 1, 2, 2, 3, 4, 5, 7, 10, -1, -2, -7, 100, 255))
 
 
 def integer(random: Random) -> int:
-    if random.random() < 0.1:
+    if random.random() < 0.15:
         return random.choice(_INTS)
-    return random.randint(-50, 1000) if random.random() < 0.3 else small(random)
+    return random.randint(-50, 1000) if random.random() < 0.3 else _small(random)
 
 
 def double(random: Random) -> float:
@@ -258,13 +255,11 @@ def number_text(random: Random) -> str:
     return random.choice(random.choice((_NUMBERS, _NUMBERS, _TRUTHS, _ODD_NUMBERS)))
 
 
-def moment(random: Random) -> str:
-    chance = random.random()
-    if chance < 0.04:
+def moment(random: Random, odd: float = 0.01) -> str:
+    """What timestamp() is given to read; `odd` is the share of what is none."""
+    if random.random() < odd:
         return random.choice(_ODD_MOMENTS)
-    if chance < 0.5:
-        return random.choice(MOMENTS)
-    return _any_moment(random)
+    return random.choice(MOMENTS) if random.random() < 0.5 else _any_moment(random)
 
 
 def _any_moment(random: Random) -> str:
@@ -278,21 +273,15 @@ def _any_moment(random: Random) -> str:
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"
 
 
-def duration(random: Random) -> str:
-    chance = random.random()
-    if chance < 0.04:
+def duration(random: Random, odd: float = 0.01) -> str:
+    """What duration() is given to read."""
+    if random.random() < odd:
         return random.choice(_ODD_DURATIONS)
-    if chance < 0.6:
+    if random.random() < 0.6:
         return random.choice(DURATIONS)
     unit = random.choice(("h", "m", "s", "ms", "us", "ns"))
     return f"{random.choice(('', '', '-'))}{random.randint(0, 5000)}{unit}"
 
 
-def zone(random: Random) -> str:
-    return random.choice(_ODD_ZONES if random.random() < 0.06 else ZONES)
-
-
-def pick(random: Random, weighted: list[tuple[float, Any]]) -> Any:
-    """One of the choices, by weight."""
-    weights = [weight for weight, _ in weighted]
-    return random.choices([choice for _, choice in weighted], weights)[0]
+def zone(random: Random, odd: float = 0.02) -> str:
+    return random.choice(_ODD_ZONES if random.random() < odd else _ZONES)

@@ -52,7 +52,11 @@ def plain_literal(type: Type, value: Any) -> Made | None:
         case (ListOf(), list()):
             return _series(type, LIST, [(type.item, item) for item in value], 1)
         case (MapOf(), dict()):
-            pairs = [pair for entry in value.items() for pair in zip((type.key, type.value), entry, strict=True)]
+            pairs = [
+                pair
+                for entry in value.items()
+                for pair in zip((type.key, type.value), entry, strict=True)
+            ]
             return _series(type, MAP, pairs, 2)
         case (Nullable(), None):
             return form(type, MEMBER, "null")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -96,19 +96,22 @@ class Made:
         for part in self.parts:
             yield from part.made.inside()
 
-    def with_parts(self, change: Callable[[int, Made], Made]) -> Made:
-        """The same form around other parts; `change` gets the number of each."""
-        numbers = iter(range(len(self.parts)))
-        groups = tuple(
+    def with_part(self, number: int, made: Made) -> Made:
+        """The same form with another part in one place."""
+        parts = [part.made for part in self.parts]
+        return self.with_parts([*parts[:number], made, *parts[number + 1 :]])
+
+    def with_parts(self, parts: Sequence[Made]) -> Made:
+        """The same form around other parts."""
+        waiting = iter(parts)
+        groups = [
             tuple(
-                replace(piece, made=change(next(numbers), piece.made))
-                if isinstance(piece, Part)
-                else piece
+                replace(piece, made=next(waiting)) if isinstance(piece, Part) else piece
                 for piece in group
             )
             for group in self.groups
-        )
-        return replace(self, groups=groups)
+        ]
+        return replace(self, groups=tuple(groups))
 
     def shortened(self) -> Iterator[Made]:
         """The same with one group less, where one can be spared."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from agentrt.policy.cel import (
     BOOL,
@@ -25,7 +25,9 @@ from agentrt.policy.cel import (
 from . import hostile
 from .contexts import Context, Place, places_in
 from .literals import LIST, MAP, plain_literal, text_literal, varied_double, varied_int
-from .made import CONDITIONAL, MEMBER, Frame, Made, Part, form, read, series
+from .made import CONDITIONAL, MEMBER, Frame, Group, Made, Part, form, read, series
+
+_Choice = TypeVar("_Choice")
 
 __all__ = ["Form", "Forms", "Maker", "Want"]
 
@@ -49,6 +51,10 @@ class Want:
     def after(self, guards: Sequence[str]) -> Want:
         """Where these tests have proven something."""
         return replace(self, proven=self.proven | set(guards))
+
+    def proves(self, place: Place) -> bool:
+        """Whether all that guards the place is proven."""
+        return self.proven.issuperset(place.guards)
 
     def binding(self, variable: Place) -> Want:
         """Where the variable of a macro has a value."""
@@ -76,7 +82,7 @@ class Maker:
         """An expression of the wanted type."""
         if want.depth <= 0:
             return self.leaf(want)
-        forms, weights = self._forms[kind_of(want.type)]
+        forms, weights = self._forms[_kind_of(want.type)]
         made = self.random.choices(forms, weights)[0](self, want)
         return self._dressed(made or self.leaf(want))
 
@@ -94,34 +100,19 @@ class Maker:
 
     def place(self, want: Want) -> Place | None:
         """A place of the type that can be read here."""
-        return self.one_of(
-            [
-                place
-                for place in self._candidates(want)
-                if want.proven.issuperset(place.guards) and _fits(want.type, place.type)
-            ]
-        )
+        return self.one_of([place for place in self.places(want) if _fits(want.type, place.type)])
 
     def guarded_place(self, want: Want) -> Place | None:
         """A place of the type that a test has to come before."""
-        return self.one_of(
-            [
-                place
-                for place in self._candidates(want)
-                if not want.proven.issuperset(place.guards) and _fits(want.type, place.type)
-            ]
-        )
+        guarded = [place for place in self.all_places(want) if not want.proves(place)]
+        return self.one_of([place for place in guarded if _fits(want.type, place.type)])
 
     def places(self, want: Want) -> list[Place]:
         """All that can be read here, of any type."""
-        found = self._candidates(want)
-        return [place for place in found if want.proven.issuperset(place.guards)]
+        return [place for place in self.all_places(want) if want.proves(place)]
 
     def all_places(self, want: Want) -> list[Place]:
         """All that there is, also what a test has to come before."""
-        return self._candidates(want)
-
-    def _candidates(self, want: Want) -> list[Place]:
         # The variables of macros twice over: a body that does not use its variable is dull.
         return [*self.context.places, *want.variables, *want.variables]
 
@@ -179,7 +170,7 @@ class Maker:
 
     def _list(self, want: Want, item: Type) -> Made:
         number = self.random.choice((1, 1, 2, 2, 3, 4) if want.depth > 0 else (1, 2, 2))
-        items = [(self.part(want.of(item)),) for _ in range(number)]
+        items: list[Group] = [(self.part(want.of(item)),) for _ in range(number)]
         return series(want.type, MEMBER, self._frame(LIST), items)
 
     def _map(self, want: Want) -> Made:
@@ -187,7 +178,9 @@ class Maker:
         keys = self.keys(want.type.key, self.random.choice((1, 1, 2, 3)))
         if want.depth > 0 and self.random.random() < 0.15:  # perhaps the same key twice
             keys = [self.make(want.of(want.type.key)) for _ in keys]
-        entries = [(Part(key, CONDITIONAL), ": ", self.part(want.of(want.type.value))) for key in keys]
+        entries = [
+            (Part(key, CONDITIONAL), ": ", self.part(want.of(want.type.value))) for key in keys
+        ]
         return series(want.type, MEMBER, self._frame(MAP), list(entries))
 
     def _frame(self, frame: Frame) -> Frame:
@@ -207,7 +200,7 @@ class Maker:
 
     # --- choices -------------------------------------------------------------------------
 
-    def one_of(self, choices: Sequence[Any]) -> Any:
+    def one_of(self, choices: Sequence[_Choice]) -> _Choice | None:
         """One of them; None when there is none."""
         return self.random.choice(choices) if choices else None
 
@@ -241,7 +234,7 @@ class Maker:
         return form(made.type, MEMBER, f"({space}", Part(made, CONDITIONAL), f"{space})")
 
 
-def kind_of(type: Type) -> str:
+def _kind_of(type: Type) -> str:
     match type:
         case ListOf():
             return "list"

@@ -17,10 +17,10 @@ from agentrt.policy.cel import (
     Type,
     Undetermined,
     check,
-    compile,
     parse,
     walk,
 )
+from agentrt.policy.cel import compile as compiled
 
 from .answers import Answer, encoded
 from .contexts import Context
@@ -46,7 +46,7 @@ def value(text: str, context: Context) -> Any:
     if _holds_record(checked.type):
         problem = Problem("a record is no value: its fields are", start=0, end=len(text))
         raise Mistyped([problem])
-    return compile(checked)(context.values)
+    return compiled(checked)(context.values)
 
 
 def _holds_record(type: Type) -> bool:

@@ -139,14 +139,14 @@ def question(text: str, context: Context) -> Question:
     in Python has no nanoseconds and cannot stand in a map there: `[{...}].map(run, text)`.
     """
     asked, depth, variables = f"[{text}\n]", 1, {}
-    for name, type in context.types.items():
+    for name, of in context.types.items():
         if not re.search(rf"\b{name}\b", text):
             continue
-        if has_times(type):
-            asked = f"[{_written(type, context.values[name])}].map({name}, {asked})"
+        if has_times(of):
+            asked = f"[{_written(of, context.values[name])}].map({name}, {asked})"
             depth += 1
         else:
-            variables[name] = (_signature(type), context.values[name])
+            variables[name] = (_signature(of), context.values[name])
     return {"text": asked, "depth": depth, "variables": variables}
 
 

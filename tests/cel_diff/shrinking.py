@@ -83,7 +83,7 @@ def _substituted(made: Made, variable: str, value: Any) -> Made | None:
         return plain_literal(made.type, value) if made.text == variable else None
     parts = [_substituted(part.made, variable, value) for part in made.parts]
     whole = [part for part in parts if part]
-    return made.with_parts(lambda number, _: whole[number]) if len(whole) == len(parts) else None
+    return made.with_parts(whole) if len(whole) == len(parts) else None
 
 
 def _replaced(made: Made, context: Context) -> Iterator[Made]:
@@ -91,7 +91,7 @@ def _replaced(made: Made, context: Context) -> Iterator[Made]:
     yield from _instead(made, context)
     for number, part in enumerate(made.parts):
         for smaller in _replaced(part.made, context):
-            yield made.with_parts(lambda n, old, at=number, new=smaller: new if n == at else old)
+            yield made.with_part(number, smaller)
 
 
 def _instead(made: Made, context: Context) -> Iterator[Made]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from cel_expr_python import cel
+from cel_expr_python import cel  # type: ignore[import-untyped]
 
 _UNITS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
@@ -33,17 +33,17 @@ def _answer(question: dict[str, Any]) -> tuple[str, Any]:
     variables = question["variables"]
     try:
         expression = _compiled(question["text"], variables)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return "refused", str(error)
     try:
         data = {name: value for name, (_, value) in variables.items()}
         return _evaluated(expression.eval(data=data), question["depth"])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return "error", str(error)
 
 
 def _compiled(text: str, variables: dict[str, Any]) -> cel.Expression:
-    environment = _environment(tuple((name, type) for name, (type, _) in variables.items()))
+    environment = _environment(tuple((name, of) for name, (of, _) in variables.items()))
     try:
         return environment.compile(text)
     except Exception:
@@ -56,14 +56,14 @@ def _compiled(text: str, variables: dict[str, Any]) -> cel.Expression:
 def _parsed(text: str) -> tuple[str, Any]:
     try:
         _environment(()).compile(text, disable_check=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return "refused", str(error)
     return "value", None
 
 
 @cache
 def _environment(variables: tuple[tuple[str, str], ...]) -> cel.Env:
-    return cel.NewEnv(variables={name: _type(type) for name, type in variables})
+    return cel.NewEnv(variables={name: _type(of) for name, of in variables})
 
 
 def _type(signature: str) -> cel.Type:
@@ -95,7 +95,7 @@ def _encoded(value: cel.Value) -> Any:
 
 def _nanos_of_moment(value: cel.Value) -> int:
     """Python's moment has no nanoseconds, but the text has: `1969-12-31T23:59:59.5Z`."""
-    since = value.value().replace(microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC)
+    since: timedelta = value.value().replace(microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC)
     fraction = str(value).rstrip("Z").partition(".")[2]
     return since // timedelta(seconds=1) * 10**9 + int(fraction.ljust(9, "0"))
 

@@ -69,7 +69,8 @@ def counted(call: Callable[..., Any], parts: Sequence[Evaluate]) -> Evaluate:
 def prepared(prepare: Callable[[str], Any], part: Evaluate, steps: int) -> Evaluate:
     """The part's value, read; what is known beforehand is read beforehand."""
     if isinstance(part, Constant):
-        return Constant(prepare(part.value))
+        with suppress(Failed):
+            return Constant(prepare(part.value))
 
     def evaluate(frame: Frame) -> Any:
         frame.spend(steps)
