@@ -105,4 +105,4 @@ def test_the_package_lists_every_folder_it_needs() -> None:
         ".".join(file.parent.relative_to(ROOT).parts)
         for file in (ROOT / "agentrt").rglob("__init__.py")
     }
-    assert folders | {"agentrt_tools"} == set(setup["packages"])
+    assert folders | {"agentrt_policies", "agentrt_tools"} == set(setup["packages"])

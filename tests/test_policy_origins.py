@@ -54,7 +54,7 @@ def ask(to: str | list[str], *results: tuple[str, dict[str, Any], Any], said: st
     case = Case(
         name="a case",
         tool="send",
-        args={"to": [to] if isinstance(to, str) else to},
+        args={"to": [to] if isinstance(to, str) else [*to]},
         said=said,
         results=tuple(Earlier(tool=name, args=args, result=value) for name, args, value in results),
         expect=Expected(decide="allow"),

@@ -618,6 +618,10 @@ ATOMS = st.one_of(
 )
 
 
+OF_THIS_CALL = ("run.", "environment", "user_named", "from_tool")
+"""What a condition cannot speak of beside a limit."""
+
+
 def grown(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     several = st.lists(parts, min_size=2, max_size=3)
     return st.one_of(
@@ -638,7 +642,7 @@ def bundles(draw: st.DrawFn) -> list[dict[str, Any]]:
 @st.composite
 def a_rule(draw: st.DrawFn, conditions: st.SearchStrategy[str | None]) -> dict[str, Any]:
     decide, when = draw(st.sampled_from(["deny", "hold", "allow"])), draw(conditions)
-    speaks_of_past_calls = not any(name in (when or "") for name in ("run.", "environment"))
+    speaks_of_past_calls = not any(name in (when or "") for name in OF_THIS_CALL)
     made = rule(decide, draw(st.sampled_from([["buy"], ["buy", "reserve"]])), when)
     made["mode"] = draw(st.sampled_from(["enforce", "enforce", "enforce", "shadow"]))
     if decide == "hold":

@@ -18,12 +18,12 @@ FIELDS = ("body", "messages[].text", "*")
 
 
 def a_tool(effect: str = "read", **options: Any) -> Tool[..., Any]:
-    @tool(effect=effect, **options)  # type: ignore[call-overload]
     def read_it(place: str = "") -> dict[str, str]:
         """Read it."""
         return {}
 
-    made: Tool[..., Any] = read_it
+    saying: dict[str, Any] = {"effect": effect, **options}
+    made: Tool[..., Any] = tool(**saying)(read_it)
     return made
 
 
@@ -63,7 +63,7 @@ def test_nothing_that_a_tool_says_of_itself_is_lowered(
 ) -> None:
     made = a_tool(**saying)
     seen = as_seen(made, raises)
-    assert EFFECTS.index(seen.effect) >= EFFECTS.index(made.effect)  # type: ignore[arg-type]
+    assert EFFECTS.index(seen.effect) >= EFFECTS.index(made.effect)
     assert seen.labels >= made.labels
     assert "*" in seen.untrusted or seen.untrusted >= made.untrusted
     assert ("reads_untrusted" in seen.labels) is bool(seen.untrusted)

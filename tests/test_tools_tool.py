@@ -1,10 +1,12 @@
 """One function, one purpose, one name a policy can speak about."""
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -131,6 +133,12 @@ def test_a_tool_says_what_of_its_result_outsiders_write(
     made = tool(effect="read", **options)(do_it)
     assert made.untrusted == untrusted
     assert ("reads_untrusted" in made.labels) is bool(untrusted)
+
+
+def test_the_snippets_of_the_page_on_tools_work() -> None:
+    page = Path(__file__).parent.parent / "docs" / "tools.md"
+    for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(snippet, page.name, "exec"), {"__name__": "snippet"})
 
 
 def do_it(order_id: str) -> None:

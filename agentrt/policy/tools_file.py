@@ -89,9 +89,16 @@ def _raised(tool: RaisedTool, by: Raise) -> RaisedTool:
         max(tool.effect, by.effect or tool.effect, key=_strictness),
         tool.labels | set(by.labels),
         tool.input_schema,
-        # With all of it, what the tool says to be facts are none.
-        frozenset({"*"}) if "*" in by.untrusted else tool.untrusted | set(by.untrusted),
+        _all_untrusted(tool.untrusted, frozenset(by.untrusted)),
     )
+
+
+_ALL = frozenset({"*"})
+
+
+def _all_untrusted(own: frozenset[str], more: frozenset[str]) -> frozenset[str]:
+    # With all of it, what the tool says to be facts are none.
+    return _ALL if own == _ALL or "*" in more else own | more
 
 
 def _strictness(effect: str) -> int:

@@ -19,7 +19,7 @@ _STRETCH = 5_000
 def main() -> int:
     options = _options()
     if not is_installed():
-        print("cel-expr-python is not installed: there are wheels for Linux on x86_64 and macOS")
+        print("cel-expr-python is not installed: it has no wheel for every platform")
         return 2
     what = "texts" if options.texts else "expressions"
     print(f"{options.number:,} {what} of seed {options.seed}, {options.jobs} at a time")

@@ -135,8 +135,11 @@ def _variable(maker: Maker, want: Want, type: Type) -> Place:
     return Place(name, type, None, (), name)
 
 
-def null(maker: Maker, want: Want) -> Made:
-    return form(want.type, MEMBER, "null")
+def maybe_null(maker: Maker, want: Want) -> Made:
+    """Not null alone, which would be of a type of its own."""
+    assert isinstance(want.type, Nullable)
+    test, value = maker.part(want.of(BOOL), OR), maker.part(want.of(want.type.of))
+    return form(want.type, CONDITIONAL, test, " ? null : ", value)
 
 
 def not_null(maker: Maker, want: Want) -> Made:
@@ -146,7 +149,7 @@ def not_null(maker: Maker, want: Want) -> Made:
 
 
 NULLABLES: list[tuple[float, Form]] = [
-    (1, null),
+    (1, maybe_null),
     (2, not_null),
     (1, leaf),
     (1, choice),

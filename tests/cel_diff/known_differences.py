@@ -17,8 +17,10 @@ from .recognition import (
     google_fails,
     google_refuses,
     is_int_of_bool,
+    is_kept_line_end,
     is_length_at_the_edge,
     is_lenient_moment,
+    is_long_offset,
     is_odd_number,
     is_other_order,
     is_signed_nan,
@@ -152,6 +154,13 @@ _TEXTS = (
         google_refuses(r"""[rR](["']).*\\\1""", "String must end with"),
     ),
     Difference(
+        "line end behind a backslash",
+        "Every line of a text ends with one newline, however the file ends its lines; behind a"
+        " backslash in a raw text Google's package leaves them as they are.",
+        "r'''\\\r\n'''",
+        is_kept_line_end,
+    ),
+    Difference(
         "least int",
         "Parentheses or a second sign may stand before the digits of the least int.",
         "-(9223372036854775808) < 0",
@@ -238,10 +247,10 @@ _TYPES = (
     ),
     Difference(
         "null beside anything",
-        "Null may stand beside a value of any type, in a comparison and in `?:`; a value that is"
-        " never null differs from it.",
+        "Null may stand beside a value of any type: in a comparison, in `?:`, and where lists are"
+        " joined; a value that is never null differs from it.",
         "1 != null",
-        google_refuses("null", "no matching overload for '_([!=]=|[?]_:)_' .*null_type"),
+        google_refuses("null", "no matching overload for '_([!=]=|[?]_:|[+])_' .*null_type"),
     ),
 )
 _VALUES = (
@@ -297,6 +306,12 @@ _VALUES = (
         "`int()` reads no bool, also where JSON of several types holds one.",
         "int(args.blob)",
         is_int_of_bool,
+    ),
+    Difference(
+        "offsets of a day",
+        "The offset of a time zone is less than a day.",
+        "now.getMinutes('+25:00' + '')",
+        is_long_offset,
     ),
     Difference(
         "years elsewhere",

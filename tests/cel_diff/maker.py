@@ -171,6 +171,8 @@ class Maker:
     def _list(self, want: Want, item: Type) -> Made:
         number = self.random.choice((1, 1, 2, 2, 3, 4) if want.depth > 0 else (1, 2, 2))
         items: list[Group] = [(self.part(want.of(item)),) for _ in range(number)]
+        if isinstance(item, Nullable) and self.random.random() < 0.6:
+            items.append(("null",))
         return series(want.type, MEMBER, self._frame(LIST), items)
 
     def _map(self, want: Want) -> Made:

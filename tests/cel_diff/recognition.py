@@ -28,8 +28,10 @@ __all__ = [
     "google_fails",
     "google_refuses",
     "is_int_of_bool",
+    "is_kept_line_end",
     "is_length_at_the_edge",
     "is_lenient_moment",
+    "is_long_offset",
     "is_odd_number",
     "is_other_order",
     "is_signed_nan",
@@ -42,6 +44,7 @@ __all__ = [
 _NANOS_MAX = 2**63 - 1 - 10**9
 """Google's package counts seconds first, and rounds them up."""
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_RAW_LINE_END = re.compile(r"""[rR](\"{3}|'{3})[^\r]*\\\r[\s\S]*\1""")
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:[0-5]\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -116,6 +119,18 @@ def is_lenient_moment(asked: Asked) -> bool:
         return False
     text = _value(call.arguments[0], asked)
     return isinstance(text, str) and not _RFC_3339.fullmatch(text)
+
+
+def is_long_offset(asked: Asked) -> bool:
+    call = _call(asked, "get[A-Za-z]+")
+    if call is None or not call.arguments or asked.kinds != ("error", "value"):
+        return False
+    zone = _value(call.arguments[0], asked)
+    return isinstance(zone, str) and bool(re.fullmatch("[+-]?(2[4-9]|[3-9]\\d):\\d\\d", zone))
+
+
+def is_kept_line_end(asked: Asked) -> bool:
+    return asked.kinds == ("value", "value") and bool(re.fullmatch(_RAW_LINE_END, asked.text))
 
 
 def is_odd_number(asked: Asked) -> bool:
