@@ -357,7 +357,8 @@ class CallDecided(Event):
     effect: str
     labels: tuple[str, ...] = ()
     untrusted: tuple[str, ...] = ()
-    """The fields of the result that outsiders write, such as `messages[].body`; `*` is all."""
+    """The fields of the result that outsiders write, such as `messages[].body`; `*` is all,
+    `!id` all but this, and `?` says that the tool does not tell."""
     repeatable: bool
     """Whether a second attempt with the same key is harmless by the tool's own word."""
     tool_digest: str

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from test_policy_facts import a_decision
 
 from agentrt.errors import PolicyError
-from agentrt.events import CallDecided
 from agentrt.policy import Decision, Fact, Known, Policy, Question, Rule
 from agentrt.policy.bindings import Bindings
 from agentrt.policy.bound import Bound
@@ -32,6 +32,9 @@ LAWS = settings(max_examples=150, deadline=None)
 # --- tools, with arguments of many kinds -------------------------------------------------
 
 
+NOBODY: list[str] = []
+
+
 @tool(effect="irreversible", labels=["moves_money"])
 def refund(to: str, cents: int, share: float = 0.5) -> str:
     """Refund."""
@@ -40,7 +43,7 @@ def refund(to: str, cents: int, share: float = 0.5) -> str:
 
 @tool(effect="irreversible", labels=["egress"])
 def send_mail(
-    to: str, copies: list[str] = [], urgent: bool | None = None, form: Literal["a", "b"] = "a"
+    to: str, copies: list[str] = NOBODY, urgent: bool | None = None, form: Literal["a", "b"] = "a"
 ) -> str:
     """Send."""
     return f"{to} {copies} {urgent} {form}"
@@ -607,7 +610,7 @@ def test_what_tools_yaml_says_never_lowers_what_a_tool_says_of_itself(
 
 
 def _outsiders_write(seen: RaisedTool, path: str) -> bool:
-    return _is_untrusted(CallDecided.model_construct(untrusted=tuple(seen.untrusted)), path)
+    return _is_untrusted(a_decision("c", untrusted=tuple(seen.untrusted)), path)
 
 
 @LAWS

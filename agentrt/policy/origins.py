@@ -25,7 +25,7 @@ from agentrt.policy.facts.fact import Fact
 from agentrt.policy.known import RESULTS, SAID, TRUSTED
 from agentrt.policy.provenance import Place, Texts, fields_of, is_field, may_hold_field
 from agentrt.run.replacing import replace
-from agentrt.tools.tool import UNTRUSTED
+from agentrt.tools.tool import UNSAID, UNTRUSTED
 from agentrt.visible import visible
 
 __all__ = ["origin_facts"]
@@ -82,7 +82,7 @@ def _read_trusted(state: _Results, record: Record) -> _Results:
     decided, result = found
     trusted = state.trusted
     for path, text in fields_of(result):
-        if not _is_untrusted(decided, path):
+        if UNSAID not in decided.untrusted and not _is_untrusted(decided, path):
             trusted = trusted.plus(text, _place(decided, path), besides=_arguments(decided))
     return replace(state, trusted=trusted)
 
@@ -116,8 +116,9 @@ def _with(state: _Results, record: Record) -> tuple[_Results, tuple[CallDecided,
 
 
 def _is_untrusted(decided: CallDecided, path: str) -> bool:
-    said = [pattern for pattern in decided.untrusted if not pattern.startswith("!")]
-    facts = [pattern.removeprefix("!") for pattern in decided.untrusted if pattern not in said]
+    patterns = [pattern for pattern in decided.untrusted if pattern != UNSAID]
+    said = [pattern for pattern in patterns if not pattern.startswith("!")]
+    facts = [pattern.removeprefix("!") for pattern in patterns if pattern not in said]
     named = [pattern for pattern in said if pattern != "*"]
     # A result that was cut has no fields any more, only a text with all of them in it.
     return may_hold_field(path, named) or ("*" in said and not is_field(path, facts))

@@ -23,7 +23,7 @@ from agentrt.policy.rules import (
     selects,
 )
 from agentrt.policy.yaml_source import Path, Source
-from agentrt.tools.tool import UNTRUSTED, names_field
+from agentrt.tools.tool import UNSAID, UNTRUSTED, names_field
 
 __all__ = ["TOOLS_FILE", "Raise", "RaisedTool", "as_seen", "read_tools_file"]
 
@@ -59,7 +59,7 @@ class RaisedTool:
     effect: str
     labels: frozenset[str]
     input_schema: Mapping[str, Any] = field(repr=False, compare=False)
-    untrusted: frozenset[str] = frozenset()
+    untrusted: frozenset[str] = frozenset({UNSAID})
 
 
 def as_seen(tool: ToolLike, raises: Iterable[Raise]) -> RaisedTool:
@@ -69,7 +69,7 @@ def as_seen(tool: ToolLike, raises: Iterable[Raise]) -> RaisedTool:
         effect_of(tool),
         frozenset(tool.labels),
         tool.input_schema,
-        frozenset(getattr(tool, "untrusted", ())),
+        frozenset(getattr(tool, "untrusted", {UNSAID})),
     )
     # Selected by what the tool says of itself: entries must not depend on one another's order.
     speaking = [one for one in raises if any(selects(name, seen) for name in one.tools)]
@@ -77,8 +77,8 @@ def as_seen(tool: ToolLike, raises: Iterable[Raise]) -> RaisedTool:
 
 
 def _with_fields(tool: RaisedTool) -> RaisedTool:
-    """Fields and label say the same: without a word on fields, none of them can be trusted."""
-    if tool.untrusted:
+    """Fields and label say the same: without a word on fields, outsiders may write them all."""
+    if tool.untrusted - {UNSAID}:
         return replace(tool, labels=tool.labels | {UNTRUSTED})
     return replace(tool, untrusted=frozenset({"*"})) if UNTRUSTED in tool.labels else tool
 

@@ -48,6 +48,9 @@ RESERVED_NAMES = frozenset({"code_execution", "web_fetch", "web_search"})
 UNTRUSTED = "reads_untrusted"
 """The label of tools whose results hold what outsiders wrote."""
 
+UNSAID = "?"
+"""Among the untrusted fields of a tool that does not say which of its fields are facts."""
+
 _FIELD_NAME = r"[^\s.\[\]!*]+(\[\])*"
 _FIELD_PATTERN = re.compile(rf"\*|({_FIELD_NAME}|(\[\])+)(\.{_FIELD_NAME})*")
 _LABEL_PATTERN = re.compile(r"[a-zA-Z0-9_-]+")
@@ -80,7 +83,8 @@ class Tool(Generic[P, R]):
     """What would happen, for a reviewer to see; changes nothing."""
     keep: Mapping[str, Keep]
     untrusted: frozenset[str]
-    """The fields of the result that outsiders write: `*` is all, `!id` says all but this."""
+    """The fields of the result that outsiders write: `*` is all, `!id` says all but this, and
+    `?` that the tool does not say, so that none of them is believed."""
     result_max_bytes: int
     settings: Mapping[str, JsonValue]
     """What the function was bound to when it was made: part of the digest."""
@@ -216,8 +220,8 @@ def tool(
 
     A tool that does not say what it does to the world is irreversible. `untrusted` are the
     fields of its result that outsiders write, such as `messages[].body`; or `facts` those that
-    they do not, all others being untrusted. One labelled `reads_untrusted` that says neither
-    has no field that can be trusted.
+    they do not (`["*"]`: all of it), all others being untrusted. Of a tool that says neither, no
+    field is believed to be a fact.
     Raises ToolDefinitionError, with file and line, when the function cannot become a tool.
     """
 
@@ -274,7 +278,8 @@ def _labels(
         if not _LABEL_PATTERN.fullmatch(label):
             advice = "Use letters, digits, _ and -, so that a policy can say label:name"
             raise refusal(function, f"label {label!r} cannot be written in a policy", advice)
-    return frozenset(labels) | ({UNTRUSTED} if untrusted or facts else set())
+    outsiders_write = bool(untrusted) or (bool(facts) and "*" not in facts)
+    return frozenset(labels) | ({UNTRUSTED} if outsiders_write else set())
 
 
 def _untrusted(
@@ -292,9 +297,11 @@ def _untrusted(
             if isinstance(said, str) or not names_field(field):
                 advice = 'Write fields of the result, as in ["body", "messages[].text"]'
                 raise refusal(function, f"{field!r} is no field of a result", advice)
+    if "*" in facts:
+        return frozenset()
     if facts:
         return frozenset({"*", *(f"!{field}" for field in facts)})
-    return frozenset(untrusted) or frozenset({"*"} if UNTRUSTED in labels else ())
+    return frozenset(untrusted) or frozenset({"*" if UNTRUSTED in labels else UNSAID})
 
 
 def names_field(pattern: str) -> bool:
@@ -392,7 +399,7 @@ def _meaning(made: Tool) -> dict[str, Any]:
         "input_schema": made.input_schema,
         "effect": made.effect,
         "labels": sorted(made.labels),
-        **({"untrusted": sorted(made.untrusted)} if made.untrusted else {}),
+        **({} if UNSAID in made.untrusted else {"untrusted": sorted(made.untrusted)}),
         "idempotent_for_s": None if window is None else window.total_seconds(),
         "timeout_s": made.timeout_s,
         "settings": dict(made.settings),

@@ -21,7 +21,7 @@ from agentrt.policy.facts.fact import CALL_EVENTS, Fact, counting, over_calls
 from agentrt.policy.facts.tallies import Tallies
 from agentrt.policy.facts.tally import Tally
 from agentrt.run.replacing import replace
-from agentrt.tools.tool import UNTRUSTED
+from agentrt.tools.tool import UNSAID, UNTRUSTED
 
 __all__ = ["PRIVATE", "STANDARD_FACTS"]
 
@@ -92,7 +92,7 @@ def _read(label: str) -> Any:
 
 
 def _has(event: CallDecided, label: str) -> bool:
-    return label in event.labels or (label == UNTRUSTED and bool(event.untrusted))
+    return label in event.labels or (label == UNTRUSTED and bool({*event.untrusted} - {UNSAID}))
 
 
 # --- people's answers --------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Customer:
     since: str
 
 
-@tool(effect="read", labels=["reads_private"])
+@tool(effect="read", labels=["reads_private"], facts=["customer_id", "since"])
 def get_customer(
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)],
 ) -> Customer:

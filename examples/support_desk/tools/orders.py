@@ -29,7 +29,7 @@ class Order:
     payments: list[Payment]
 
 
-@tool(effect="read", labels=["reads_private"])
+@tool(effect="read", labels=["reads_private"], facts=["*"])
 def list_orders(customer_id: CustomerId) -> list[Order]:
     """List a customer's orders, newest first, each with its payments in the order they came.
 
