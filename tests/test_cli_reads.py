@@ -172,7 +172,7 @@ def test_policy_list_says_what_each_rule_covers(shop: Shop) -> None:
 def test_tools_are_listed_and_shown(shop: Shop) -> None:
     effects = {row["name"]: row["effect"] for row in shop.json("tools", "list")}
     assert effects["refund_order"] == "irreversible"
-    assert shop.json("tools", "view", "refund_order")["labels"] == ["money"]
+    assert shop.json("tools", "view", "refund_order")["labels"] == ["moves_money"]
     missing = shop.say("tools", "view", "refund_ordr")
     assert missing.exit_code == Exit.NOT_FOUND
     assert "Did you mean refund_order?" in missing.stderr

@@ -16,7 +16,7 @@ from agentrt.errors import PolicyError
 from agentrt.policy import Decision, Fact, Known, Policy, Question, Rule
 from agentrt.policy.bindings import Bindings
 from agentrt.policy.bound import Bound
-from agentrt.policy.cel import BOOL, INT, STRING, Failed, ListOf, Unknown
+from agentrt.policy.cel import BOOL, INT, STRING, Failed, ListOf, Type, Unknown
 from agentrt.policy.decide import decide
 from agentrt.policy.facts import Facts, History
 from agentrt.policy.known import limit_name
@@ -109,7 +109,7 @@ class Asked:
         )
 
 
-OWN = {
+OWN: Mapping[str, Type] = {
     "run.score": INT,
     "run.cleared": BOOL,
     "run.names": ListOf(STRING),
@@ -146,7 +146,9 @@ def _limits(asked: Asked) -> list[Fact]:
     return [_fact(limit_name(rule), how, sums) for rule in IDS] if how != "absent" else []
 
 
-hows = st.sampled_from(["known", "known", "known", "unknown", "failing", "absent"])
+hows: st.SearchStrategy[How] = st.sampled_from(
+    ["known", "known", "known", "unknown", "failing", "absent"]
+)
 
 
 @st.composite
@@ -412,8 +414,8 @@ def _placeless(decision: Decision) -> dict[str, Any]:
     """The decision without where its rules stand."""
     names = ("rules", "deciding", "considered", "shadow")
     told = {name: [ref.id for ref in getattr(decision, name)] for name in names}
-    same = ("verdict", "reason", "rules_digest", "awaiting", "wait_s", "approve", "grouped")
-    same += ("settings", "arguments", "failed")
+    same = ["verdict", "reason", "rules_digest", "awaiting", "wait_s", "approve", "grouped"]
+    same += ["settings", "arguments", "failed"]
     return told | {name: getattr(decision, name) for name in same}
 
 

@@ -53,7 +53,7 @@ def find_order(order_id: OrderId) -> dict[str, int]:
 
 
 # The key is the same for every attempt of a call, so that nobody is paid twice.
-@tool(effect="irreversible", labels=["money"])
+@tool(effect="irreversible", labels=["moves_money"])
 def refund_order(order_id: OrderId, amount_cents: Cents, call: Call) -> str:
     """Pay money back to the customer of an order."""
     if not 0 < amount_cents <= ORDERS.get(order_id, {"paid_cents": 0})["paid_cents"]:
@@ -74,7 +74,7 @@ default: {read: allow}
 rules:
   - id: refunds
     decide: hold                  # hold, allow or deny
-    tools: [refund_order]         # names, globs, "effect:write", "label:money"
+    tools: [refund_order]         # names, globs, "effect:write", "label:moves_money"
     why: Money that has left does not come back.
     approve: {expires: 4h}        # also: roles, quorum, severity, four_eyes, reason
 """
