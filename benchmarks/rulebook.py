@@ -22,7 +22,28 @@ __all__ = [
     "Spoken",
 ]
 
-COUNTRIES = tuple("AT BE BG CH CZ DE DK EE ES FI FR GB GR IE IT NL NO PL PT SE".split())
+COUNTRIES = (
+    "AT",
+    "BE",
+    "BG",
+    "CH",
+    "CZ",
+    "DE",
+    "DK",
+    "EE",
+    "ES",
+    "FI",
+    "FR",
+    "GB",
+    "GR",
+    "IE",
+    "IT",
+    "NL",
+    "NO",
+    "PL",
+    "PT",
+    "SE",
+)
 CURRENCIES = ("CHF", "EUR", "GBP", "USD")
 ROLES = ("agent", "auditor", "lead")
 
@@ -38,7 +59,18 @@ _VERBS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pay": ("irreversible", ("moves_money",)),
     "refund": ("irreversible", ("moves_money",)),
 }
-_NOUNS = "order invoice payment parcel contract voucher account claim ticket fee".split()
+_NOUNS = [
+    "order",
+    "invoice",
+    "payment",
+    "parcel",
+    "contract",
+    "voucher",
+    "account",
+    "claim",
+    "ticket",
+    "fee",
+]
 _DECISIONS = ("allow", "hold", "allow", "deny", "hold")
 _WINDOW = 9
 
@@ -204,7 +236,9 @@ def _fact(decide: str, tools: Sequence[Spoken], chance: random.Random) -> Compar
         Comparison("run.calls", op, str(chance.randrange(3, 12))),
         Comparison("user.calls_1h", op, str(chance.randrange(10, 40))),
         Comparison(f'"{chance.choice(ROLES)}"', "in" if allows else "not in", "user.roles"),
-        Comparison(f'"{chance.choice(tools).name}"', "not in" if allows else "in", "run.tools_used"),
+        Comparison(
+            f'"{chance.choice(tools).name}"', "not in" if allows else "in", "run.tools_used"
+        ),
     ]
     return chance.choice(choice)
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from agentrt.policy import find_problems
 from agentrt.policy.cel import DOUBLE
@@ -88,7 +88,9 @@ MISTAKES: dict[str, str] = {
     ),
     "An argument set that is not there": _rules(_rule(set='{amount_cent: "100"}')),
     "An argument set to another type": _rules(_rule(set="{amount_cents: \"'100'\"}")),
-    "Bounds that contradict each other": _when("args.amount_cents > 2000 && args.amount_cents < 1000"),
+    "Bounds that contradict each other": _when(
+        "args.amount_cents > 2000 && args.amount_cents < 1000"
+    ),
     "A rule that no tool can meet": _when('tool.name == "refund_payment" && tool.effect == "read"'),
     "A rule that another always covers": _rules(
         _rule(id="all-refunds"), _rule(id="large-refunds", when="args.amount_cents > 2000")

@@ -168,9 +168,7 @@ PROBLEMS = {
     "a key must be a word": "? [a]\n: b",
     "nested too deeply": "rules: " + "[" * 20 + "]" * 20,
     "the character U+0007 is not accepted": "rules: \x07",
-    "not YAML: while parsing a flow sequence, did not find expected ',' or ']'": (
-        "rules: [a"
-    ),
+    "not YAML: while parsing a flow sequence, did not find expected ',' or ']'": ("rules: [a"),
 }
 
 

@@ -105,7 +105,7 @@ def classify(error: BaseException) -> Kind:
             return _said(CUT, str(error))
         case TimeoutError():
             return DEADLINE
-        case ValueError() | KeyError() | TypeError():
+        case ValueError() | LookupError() | TypeError() | AttributeError() | RecursionError():
             return MALFORMED
         case _:
             raise error

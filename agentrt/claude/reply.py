@@ -158,6 +158,15 @@ def usage_of(message: Mapping[str, Any]) -> Usage:
     )
 
 
+WITHIN = b"[" * 8
+"""How deep it stands in other texts when it is read again: a message, a request, a report."""
+
+
 def blocks_of(message: Mapping[str, Any]) -> bytes:
-    """The content blocks as JSON text, to be recorded and sent back as they came."""
-    return to_json(message["content"])
+    """The content blocks as JSON text, to be recorded and sent back as they came.
+
+    Raises ValueError for what nests so deep that nobody could read the record of it.
+    """
+    blocks = to_json(message["content"])
+    from_json(WITHIN + blocks + b"]" * len(WITHIN))
+    return blocks

@@ -68,7 +68,7 @@ def google_refuses(text: str, *messages: str) -> Callable[[Asked], bool]:
     holding, pattern = re.compile(text), re.compile("|".join(messages))
 
     def shows_in(asked: Asked) -> bool:
-        is_refused = asked.theirs.kind == "refused" and asked.ours.kind == "value"
+        is_refused = asked.theirs.kind == "refused" and asked.ours.kind in ("value", "error")
         return is_refused and bool(
             pattern.search(asked.theirs.content) and holding.search(asked.text)
         )
