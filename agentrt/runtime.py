@@ -38,6 +38,7 @@ from agentrt.errors import (
 from agentrt.events import BundleLoaded, BundleRefused, RunResumed, RunStarted, User
 from agentrt.loop import Carry, InForce, Item, Surroundings, cancel, state
 from agentrt.policy import Fact, Policy
+from agentrt.policy.bundle import stamp_of
 from agentrt.run import Run, begin_after
 from agentrt.tools import Tool, Tools
 
@@ -94,12 +95,13 @@ class Runtime:
         self._owns_store = not isinstance(store, AuditStore)
         known = Tools([*tools, *(tool for agent in agents for tool in agent.toolset.values())])
         folder = policy_folder if isinstance(policy, Policy) else Path(policy)
+        stamp = stamp_of(folder) if folder is not None else ()
         facts = tuple(facts)
         if not isinstance(policy, Policy):
             policy = Policy.load(policy, known.values(), facts=facts)
         self.store = store if isinstance(store, AuditStore) else AuditStore(store)
         self._in_force = InForce(
-            self.store, policy, folder=folder, tools=known.values(), facts=facts
+            self.store, policy, folder=folder, stamp=stamp, tools=known.values(), facts=facts
         )
         self.approvals = ApprovalQueue(self.store, self.policy.reviewers)
         self._environment = environment
@@ -436,7 +438,8 @@ class Runtime:
                 if await self.reload_policy():
                     logger.info("policy %s holds from now on", self.policy.bundle[:12])
             except PolicyError as error:
-                logger.error("the policy before stays: %s", error)  # noqa: TRY400
+                stays = self.policy.bundle[:12]
+                logger.error("the changed policy is refused, and %s stays: %s", stays, error)  # noqa: TRY400
 
     async def _tick(self, watch: Watch) -> None:
         await self._look_at_policy()

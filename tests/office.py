@@ -11,6 +11,7 @@ from typing import Any
 from agentrt import Agent, AuditStore, Policy, Runtime
 from agentrt.approvals import KeyFile, make_key
 from agentrt.claude import Claude
+from agentrt.policy import Fact
 from agentrt.run import Run, ToolCall
 from agentrt.testing import Script, ScriptedClaude, Text, ToolUse, Turn, When
 from agentrt.tools import Tool
@@ -27,6 +28,7 @@ class Office:
     script: Script
     rules: str = ALLOW_READS
     clock_ahead_ms: int = 0
+    facts: tuple[Fact, ...] = ()
     keys: dict[str, KeyFile] = field(default_factory=dict)
     claude: ScriptedClaude = field(init=False)
 
@@ -47,7 +49,7 @@ class Office:
             lines += [f"  - name: {name}", f"    roles: [{roles}]"]
             lines += [f'    keys: ["{key.public_key}"]']
         texts = {"rules.yaml": self.rules, "reviewers.yaml": "\n".join(lines) + "\n"}
-        return Policy.from_texts(texts, self.tools)
+        return Policy.from_texts(texts, self.tools, facts=self.facts)
 
     def agent(self, **options: Any) -> Agent:
         settings = {"name": "clerk", "model": MODEL, "instructions": "Help.", **options}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from office import Office
-from till import Till, cap, refund
-from worlds import AT, HOUR_MS, approved, use
+from till import Till, cap, read_mail, refund, send_mail
+from worlds import AT, HOUR_MS, approved
 
 from agentrt import tool
 from agentrt.approvals import KeyFile
@@ -261,10 +261,10 @@ async def followed(desk: Till, parent: str, id: str, *uses: dict[str, Any], prom
 
 async def test_a_follow_up_has_read_what_its_parent_read(till: MakeTill) -> None:
     desk = till(GUARDED)
-    mail = use("send_mail", to="eve@example.com")
+    mail = send_mail("eve@example.com")
     await desk.run("r_1", mail, prompt="Look at my mail.")
     assert desk.stands("r_1") == ["finished"]
-    await desk.run("r_2", use("read_mail", number=1), prompt="Look at my mail.")
+    await desk.run("r_2", read_mail(), prompt="Look at my mail.")
     await followed(desk, "r_2", "r_3", mail, prompt="Go on.")
     assert desk.stands("r_3") == ["denied"]
     await followed(desk, "r_3", "r_4", mail, prompt="And on.")
@@ -273,11 +273,11 @@ async def test_a_follow_up_has_read_what_its_parent_read(till: MakeTill) -> None
 
 async def test_a_follow_up_may_use_what_the_user_named_before(till: MakeTill) -> None:
     desk = till(GUARDED)
-    await desk.run("r_1", use("read_mail", number=1), prompt="Write to bob@example.com later.")
+    await desk.run("r_1", read_mail(), prompt="Write to bob@example.com later.")
     for index, (to, status) in enumerate(
         [("bob@example.com", "finished"), ("eve@example.com", "denied")]
     ):
-        await followed(desk, "r_1", f"r_f{index}", use("send_mail", to=to), prompt="Now.")
+        await followed(desk, "r_1", f"r_f{index}", send_mail(to), prompt="Now.")
         assert desk.stands(f"r_f{index}") == [status]
 
 
@@ -291,8 +291,8 @@ async def test_a_limit_of_a_run_goes_on_in_those_that_follow_it(till: MakeTill) 
 
 async def test_facts_of_a_run_are_counted_over_all_before_it(till: MakeTill) -> None:
     desk = till(GUARDED)
-    await desk.run("r_1", use("read_mail", number=1), refund(1))
-    await followed(desk, "r_1", "r_2", use("read_mail", number=1), refund(2), prompt="More.")
+    await desk.run("r_1", read_mail(), refund(1))
+    await followed(desk, "r_1", "r_2", read_mail(), refund(2), prompt="More.")
     assert desk.stands("r_1", "r_2") == ["finished", "finished", "finished", "held"]
 
 
@@ -349,7 +349,7 @@ async def test_what_was_read_later_in_the_run_says_nothing_of_a_call_decided_bef
     rules = cap("{calls: 99}") + EVES
     rules += "  - {id: read, decide: deny, tools: [refund], when: run.read_untrusted, why: Read.}\n"
     desk = till(rules)
-    await desk.run("r_1", refund(1, to="eve"), use("read_mail", number=1))
+    await desk.run("r_1", refund(1, to="eve"), read_mail())
     assert desk.stands("r_1") == ["held", "finished"]
     await desk.queue.approve(desk.call("r_1").id, signer=keys["ana"])
     await desk.carry("r_1")

@@ -223,7 +223,7 @@ def test_the_error_prints_as_a_compiler_does(tmp_path: Path) -> None:
         f"{place}: unknown tool 'refund_paymnet'; did you mean 'refund_payment'?",
         "        tools: [refund_paymnet]",
         "                ^",
-        "1 problem in the policy: nothing runs until it is put right.",
+        "1 problem in the policy: it is not used until it is put right.",
     ]
 
 

@@ -201,6 +201,7 @@ def test_a_walk_meets_every_part_in_the_order_of_the_text() -> None:
         ("* a", "a value is missing before '*'", "*"),
         ("a in (1, 2)", 'a list is written ["a", "b"]', ","),
         (".a", "a name does not begin with a dot: write a", ".a"),
+        (".size(a)", "a name does not begin with a dot: write size", ".size"),
         ("if", "if is a reserved word of CEL", "if"),
         ("A{b: 1}", "messages cannot be made here", "{"),
         ("dyn(a)", "dyn() is not accepted", "dyn"),

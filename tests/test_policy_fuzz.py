@@ -223,16 +223,16 @@ class World:
     mint: Mint
     inputs: list[str]
 
-    async def asks_for(self, *numbers: int, stream: bool) -> Run:
+    async def asks_for(self, *numbers: int, stream: bool, user: str = "mona") -> Run:
         """A run in which Claude writes these inputs."""
         prompt = "Pay " + " ".join(map(str, numbers))
         if stream:
             before = {row.id for row in self.runtime.store.runs()}
-            async for _ in self.runtime.stream(self.office.agent(), prompt, user="mona"):
+            async for _ in self.runtime.stream(self.office.agent(), prompt, user=user):
                 pass
             (new,) = {row.id for row in self.runtime.store.runs()} - before
             return self.runtime.store.load(new)
-        return await self.runtime.run(self.office.agent(), prompt, user="mona")
+        return await self.runtime.run(self.office.agent(), prompt, user=user)
 
 
 @asynccontextmanager
@@ -299,7 +299,7 @@ async def test_arguments_of_no_kind_run_undecided_or_break_anything(
         for number in range(len(inputs)):
             run = await world.asks_for(number, stream=stream)
             check(world, run)
-        last = await world.asks_for(len(inputs), stream=stream)
+        last = await world.asks_for(len(inputs), stream=stream, user="omar")
         check(world, last)
         assert (last.status, last.all_calls[0].status) == ("finished", "finished")
         assert world.runtime.store.verify().ok

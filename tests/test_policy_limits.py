@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_policy_facts import a_decision, a_start
-from till import Till, cap, refund
-from worlds import AT, HOUR_MS, use
+from till import Till, cap, refund, send_mail
+from worlds import AT, HOUR_MS
 
 from agentrt.approvals import KeyFile
 from agentrt.errors import PolicyError
@@ -101,7 +101,7 @@ async def test_each_user_run_or_tool_has_a_limit_of_its_own_where_the_rule_says_
         "tools: [refund], limit", "tools: ['*'], limit"
     )
     desk = till(rules)
-    mail = use("send_mail", to="bob")
+    mail = send_mail("bob")
     runs = {
         "same user": (refund(1), "mona"),
         "other user": (refund(2), "omar"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from office import Office, in_one_turn, one_call, only_call
 from till import Till, cap, refund
-from worlds import use
+from till import read_mail as reads_mail
 
 from agentrt import tool
 from agentrt.approvals import KeyFile
@@ -171,7 +171,7 @@ async def test_point_2_errors_count_against_the_call_and_are_in_the_decision(
 def test_point_3_types_are_checked_at_load_and_every_mistake_has_file_line_and_column(
     rule: str, said: str
 ) -> None:
-    fields = {"tools": "[give_back]", "when": "true"}
+    fields = {"tools": "[give_back]", "when": "args.cents > 0"}
     key, _, value = rule.partition(": ")
     fields[key] = value
     text = "rules:\n  - id: a\n    decide: deny\n"
@@ -179,7 +179,7 @@ def test_point_3_types_are_checked_at_load_and_every_mistake_has_file_line_and_c
     with pytest.raises(PolicyError) as refusal:
         a_policy(text)
     assert said in str(refusal.value)
-    assert "nothing runs until it is put right" in str(refusal.value)
+    assert "1 problem in the policy" in str(refusal.value)
 
 
 def test_point_3_an_optional_argument_needs_has_where_a_tool_may_lack_it() -> None:
@@ -214,7 +214,7 @@ async def test_point_4_facts_are_folds_so_that_a_candidate_is_tested_exactly_on_
         await till.run("r_1", refund(60), refund(30))
         await till.run("r_2", refund(40))
         await till.queue.reject(till.call("r_2").id, signer=keys["ana"], reason="No.")
-        await till.run("r_3", refund(10), use("read_mail", number=1))
+        await till.run("r_3", refund(10), reads_mail())
         await till.reply("r_3", refund(1))
         records = list(till.store.in_order())
         same = backtest(records, till.policy)

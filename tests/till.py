@@ -25,7 +25,7 @@ from agentrt.policy import Fact, Policy
 from agentrt.run import Run, ToolCall, begin_after
 from agentrt.tools import Tool, Tools, tool
 
-__all__ = ["ALLOW", "Till", "cap", "refund"]
+__all__ = ["ALLOW", "Till", "cap", "read_mail", "refund", "send_mail"]
 
 ALLOW = "  - {id: go, decide: allow, tools: [refund, send_mail, read_mail], why: Go.}\n"
 
@@ -47,6 +47,16 @@ def refund(cents: int, to: str = "bob", **more: Any) -> dict[str, Any]:
     return use("refund", cents=cents, to=to, id=f"toolu_{cents}_{to}_{len(more)}", **more)
 
 
+def read_mail(number: int = 1) -> dict[str, Any]:
+    """What Claude writes to read a mail."""
+    return use("read_mail", number=number, id=f"toolu_read_{number}")
+
+
+def send_mail(to: str) -> dict[str, Any]:
+    """What Claude writes to send a mail."""
+    return use("send_mail", to=to, id=f"toolu_send_{to}")
+
+
 class Claudes(Exception):
     """A run has come so far that Claude would be asked."""
 
@@ -61,6 +71,10 @@ class Till:
     facts: Sequence[Fact] = ()
     clock: Any = field(default_factory=Clock)
     texts: Mapping[str, str] = field(default_factory=dict)
+    took_ms: int = 0
+    """How long a call takes on the clock."""
+    broken: frozenset[str] = frozenset()
+    """Tools that break off, so that nobody knows what they did."""
 
     def __post_init__(self) -> None:
         self.store = AuditStore(self.path, clock=self.clock)
@@ -166,21 +180,30 @@ class Till:
         @tool(effect="write", name="refund")
         def refund_it(cents: int, to: str = "bob", usd: float = 0) -> str:
             """Refund."""
+            self._enter("refund")
             self.done.append(cents)
             return "refunded"
 
         @tool(effect="irreversible", labels=["egress"])
         def send_mail(to: str, text: str = "") -> str:
             """Send."""
+            self._enter("send_mail")
             self.done.append(0)
             return "sent"
 
         @tool(effect="read", untrusted=["body"])
         def read_mail(number: int) -> dict[str, str]:
             """Read."""
+            self._enter("read_mail")
             return {"body": f"mail {number}", "number": str(number)}
 
         return refund_it, send_mail, read_mail
+
+    def _enter(self, tool: str) -> None:
+        if self.took_ms:
+            self.clock.now += self.took_ms
+        if tool in self.broken:
+            raise RuntimeError(tool)
 
     def _texts(self) -> dict[str, str]:
         people = [

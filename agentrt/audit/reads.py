@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from agentrt.audit.records import read_record
+from agentrt.audit.records import commitment, read_record, record_hash
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, columns
+from agentrt.errors import StoreCorrupt
 from agentrt.events import Record
 
 __all__ = [
@@ -57,13 +58,45 @@ def read_since(
 ) -> tuple[int, list[Record]]:
     """The records of these types behind place `after`, in order of arrival, and the last place.
 
-    Those of one user only when `user_ref` is given.
+    Those of one user only when `user_ref` is given. Raises StoreCorrupt.
     """
     own = [_event.user_ref == user_ref] if user_ref is not None else []
     rows = stored_records(
         connection, *own, _event.type.in_(types), _event.pos > after, order=_event.pos
     )
+    _check_intact(connection, rows)
     return (rows[-1].pos if rows else after), _records(connection, rows)
+
+
+def _check_intact(connection: Connection, rows: Sequence[StoredRecord]) -> None:
+    """Raises StoreCorrupt unless headers and content are those that were written.
+
+    What decides a call must not be what somebody has put into the file since.
+    """
+    salts = _salts(connection, rows)
+    bodies = _parts(connection, rows)
+    for row in rows:
+        place, promised = (row.run, row.seq), json.loads(row.header)["parts"]
+        intact = record_hash(row.header.encode()) == row.hash and all(
+            commitment(salts[place][name], body) == promised.get(name)
+            for name, body in bodies.get(place, {}).items()
+        )
+        if not intact:
+            raise StoreCorrupt(
+                f"Record {row.seq} of {row.run} is not what was written, and a decision depends on "
+                f"it. `agentrt audit verify {row.run}` tells all."
+            )
+
+
+def _salts(connection: Connection, rows: Sequence[StoredRecord]) -> Bodies:
+    found: dict[tuple[str, int], dict[str, bytes]] = {}
+    for run, seqs in _by_run(rows).items():
+        query = select(_content.seq, _content.part, _content.salt).where(
+            _content.run == run, _content.seq.between(min(seqs), max(seqs))
+        )
+        for seq, part, salt in connection.execute(query):
+            found.setdefault((run, seq), {})[part] = salt
+    return found
 
 
 def place_at(connection: Connection, moment: int, *, user_ref: str | None = None) -> int:

@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from agentrt.approvals.histories import Histories, RunHistory
-from agentrt.approvals.revisions import is_current, revise, same_decision, still_says
+from agentrt.approvals.revisions import revise, same_decision, still_says
 from agentrt.audit import Draft
 from agentrt.errors import Conflict
 from agentrt.events import CallDecided, CallStarted, Record
@@ -60,7 +60,8 @@ class Deciding:
         """The next revision of a call, `draft` being how far the run has come."""
         history = await self._history(draft)
         known = await self._known(draft, call, at, history.now)
-        return self._revise(draft.after, call, known)
+        decide = partial(self._revise, draft.after, call, known)
+        return await self._aside(decide)
 
     async def is_current(self, draft: Draft, call: ToolCall, *, at: int) -> bool:
         """Whether the recorded decision holds, by what had happened when it was taken.
@@ -70,7 +71,8 @@ class Deciding:
         history = await self._history(draft)
         as_decided = history.decided.get(call.id, history.now)
         known = await self._known(draft, call, at, as_decided, starting=True)
-        return is_current(draft.after, call, tools=self._tools, policy=self.policy, known=known)
+        again = await self._aside(partial(self._revise, draft.after, call, known))
+        return still_says(again, call)
 
     def check_of(self, draft: Draft) -> Callable[[Connection], None] | None:
         """What to look at in the transaction of a draft: two calls must not both pass one cap.
@@ -91,6 +93,10 @@ class Deciding:
         return check
 
     # ---------------------------------------------------------------------------------------
+
+    async def _aside(self, decide: Callable[[], CallDecided]) -> CallDecided:
+        """Looking values up in long texts must not hold up the runs beside this one."""
+        return await asyncio.to_thread(decide) if self.policy.needs.origins else decide()
 
     def _revise(self, run: Run, call: ToolCall, known: Known) -> CallDecided:
         return revise(run, call, tools=self._tools, policy=self.policy, known=known)

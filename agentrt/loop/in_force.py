@@ -26,15 +26,19 @@ class InForce:
         policy: Policy,
         *,
         folder: Path | None,
+        stamp: Stamp,
         tools: Iterable[ToolLike],
         facts: Iterable[Fact],
     ) -> None:
-        """`folder` is where `policy` was read from, None for one that never changes."""
+        """`folder` is where `policy` was read from, None for one that never changes.
+
+        `stamp` is the folder's before it was read: what changed since is read again.
+        """
         self._store = store
         self._folder = folder
         self._tools = tuple(tools)
         self._facts = tuple(facts)
-        self._stamp = self._stamp_now()
+        self._stamp = stamp
         self.histories = Histories(store, policy)
 
     @property
@@ -44,18 +48,15 @@ class InForce:
 
     def has_changed(self) -> bool:
         """Whether the folder's files are others than when they were read last."""
-        return self._stamp != self._stamp_now()
+        return self._folder is not None and self._stamp != stamp_of(self._folder)
 
     def reload(self) -> bool:
         """Read the folder again; whether the policy is another now. Raises PolicyError."""
         if self._folder is None:
             return False
-        self._stamp = self._stamp_now()
+        self._stamp = stamp_of(self._folder)
         read = Policy.load(self._folder, self._tools, facts=self._facts)
         if read.bundle == self.policy.bundle:
             return False
         self.histories = Histories(self._store, read)
         return True
-
-    def _stamp_now(self) -> Stamp:
-        return stamp_of(self._folder) if self._folder is not None else ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import from_json, to_json
 
 from agentrt.audit import AuditStore
 from agentrt.errors import Conflict, RunError, RunOver
@@ -12,6 +14,7 @@ from agentrt.events import FactStated
 from agentrt.policy import Policy
 from agentrt.policy.problems import suggestion
 from agentrt.run import Run
+from agentrt.tools.canonical import plain_problems
 
 __all__ = ["state"]
 
@@ -26,26 +29,27 @@ async def state(
     """
     body = _checked(policy, name, value)
     while True:
-        now = store.load(run)
+        now = await asyncio.to_thread(store.load, run)
         if now.over:
             raise RunOver(f"{run} is over: {now.status}.")
         stated = FactStated(cause=now.seq, name=name, by=by, by_ref=store.ref(by), value=body)
-        try:
+        with suppress(Conflict):
             return await store.append(now, [stated])
-        except Conflict:
-            continue
 
 
 def _checked(policy: Policy, name: str, value: Any) -> bytes:
     stated = policy.vocabulary.stated
     if name not in stated:
-        known = f" There are: {', '.join(stated)}." if stated else " This project has none."
-        raise RunError(f"{name} is no fact that is stated{suggestion(name, stated)}.{known}")
+        nearest = suggestion(name, stated) or "."
+        known = f"There are: {', '.join(stated)}." if stated else "This project has none."
+        raise RunError(f"{name} is no fact that is stated{nearest} {known}")
     try:
         body = to_json(value, inf_nan_mode="constants")
-    except PydanticSerializationError as error:
+        problem = next(plain_problems(from_json(body)), None)
+    except ValueError as error:
         raise RunError(f"{name} cannot be that: {error}.") from error
     refuses = stated[name].refuses
-    if refuses is not None and (problem := refuses(body)) is not None:
-        raise RunError(f"{name} is a {stated[name].type}: {problem}.")
+    problem = problem or (refuses(body) if refuses is not None else None)
+    if problem is not None:
+        raise RunError(f"{name} is of type {stated[name].type}: {problem}.")
     return body

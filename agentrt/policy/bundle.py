@@ -250,8 +250,8 @@ def texts_in(folder: Path) -> dict[str, str]:
     return texts
 
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""Name, time of change and size of each file of a folder."""
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+"""Name, times of change, size and inode of each file of a folder."""
 
 
 def stamp_of(folder: Path) -> Stamp:
@@ -261,7 +261,13 @@ def stamp_of(folder: Path) -> Stamp:
             found = [(file.name, file.stat()) for file in files if file.name.endswith(".yaml")]
     except OSError:
         return ()
-    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found))
+    # A file can be replaced with its old time on it; the inode's own time nobody sets.
+    return tuple(
+        sorted(
+            (name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
+            for name, stat in found
+        )
+    )
 
 
 def _no_policy(folder: Path, situation: str) -> str:
@@ -280,6 +286,8 @@ def _refuse_other_spelling(folder: Path, name: str) -> None:
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():
+        raise PolicyError(f"{path} cannot be read: it is no file. Move it away.")
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:

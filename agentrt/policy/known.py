@@ -129,16 +129,19 @@ class Known:
 
     def user_named(self, value: Any) -> bool:
         """Whether the user's own words contain the value."""
+        _check_length(value)
         said: Texts = self.run.value(SAID, self.now)
         return self._note("user_named", value, said.find_narrow(value))
 
     def from_trusted(self, value: Any) -> bool:
         """Whether a result field that is a fact of the system contains the value."""
+        _check_length(value)
         trusted: Texts = self.run.value(TRUSTED, self.now)
         return self._note("from_trusted", value, trusted.find_narrow(value))
 
     def from_tool(self, value: Any, label: str) -> bool:
         """Whether a result of a tool with the label contains the value, however it is spelt."""
+        _check_length(value)
         results: Mapping[str, Texts] = self.run.value(RESULTS, self.now)
         if label not in results:
             return False
@@ -198,6 +201,23 @@ class _Facts(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._about)
+
+
+VALUE_MAX = 20_000
+"""Characters of a value that is looked up in texts: what names something is short."""
+
+
+def _check_length(value: Any) -> None:
+    if (length := _length(value)) > VALUE_MAX:
+        raise Failed(f"a value of {length:,} characters is too long to be looked up")
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(str(name)) + _length(item) for name, item in value.items())
+    return sum(map(_length, value)) if isinstance(value, list | tuple) else 0
 
 
 def _about(user: User | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agentrt.policy.bindings import Bindings
 from agentrt.policy.bound import Bound, expressions
 from agentrt.policy.facts import DecidedCall, Fact, Facts
+from agentrt.policy.known import RESULTS, SAID, TRUSTED
 from agentrt.policy.limits import limit_fact
 from agentrt.policy.origins import origin_facts
 from agentrt.policy.rules import Rule
@@ -28,6 +29,11 @@ class Needs:
     run: Facts
     user: Facts
     everyone: Facts
+
+    @property
+    def origins(self) -> bool:
+        """Whether values are looked up in texts, which may be long."""
+        return any(name in self.run for name in (SAID, RESULTS, TRUSTED))
 
     @property
     def across_runs(self) -> bool:

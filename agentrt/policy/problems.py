@@ -40,7 +40,7 @@ def refusal(problems: Iterable[PolicyProblem]) -> PolicyError:
     """The error that says all of them, in the order of files and lines."""
     told = [problem.shown() for problem in sorted(set(problems))]
     count = "1 problem" if len(told) == 1 else f"{len(told)} problems"
-    end = f"{count} in the policy: nothing runs until it is put right."
+    end = f"{count} in the policy: it is not used until it is put right."
     return PolicyError("\n".join([*told, end]))
 
 

@@ -124,7 +124,7 @@ def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
     calls = tuple(
         _call_after(call, event, record) if call.id == event.call else call for call in run.calls
     )
-    if isinstance(event, CallFinished):
+    if isinstance(event, CallFinished) or (isinstance(event, CallSettled) and event.happened):
         calls = tuple(_with_result(call) for call in calls)
     after = replace(run, calls=calls)
     return _without_open_calls(after) if run.over else _close_turn(after)

@@ -13,6 +13,7 @@ from agentrt.policy.cel import (
     MapOf,
     Mistyped,
     Problem,
+    Program,
     Record,
     Type,
     Undetermined,
@@ -31,9 +32,13 @@ __all__ = ["evaluated", "parsed", "parts", "value"]
 def evaluated(text: str, context: Context) -> Answer:
     """The value of the text, or why it has none; `broken` when one of our promises is."""
     try:
-        return Answer("value", encoded(value(text, context)))
+        program = _program(text, context)
     except (Malformed, Mistyped) as error:
         return Answer("refused", str(error))
+    except Exception as error:  # noqa: BLE001 - what no text may raise
+        return Answer("broken", f"{type(error).__name__}: {error}")
+    try:
+        return Answer("value", encoded(program(context.values)))
     except Undetermined as error:
         return Answer("broken" if "condition broke" in str(error) else "error", str(error))
     except Exception as error:  # noqa: BLE001 - what no condition may raise
@@ -42,11 +47,15 @@ def evaluated(text: str, context: Context) -> Answer:
 
 def value(text: str, context: Context) -> Any:
     """The value itself; raises Malformed, Mistyped or Undetermined."""
+    return _program(text, context)(context.values)
+
+
+def _program(text: str, context: Context) -> Program:
     checked = check(parse(text), context.types, {}, ANY)
     if _holds_record(checked.type):
         problem = Problem("a record is no value: its fields are", start=0, end=len(text))
         raise Mistyped([problem])
-    return compiled(checked)(context.values)
+    return compiled(checked)
 
 
 def _holds_record(type: Type) -> bool:

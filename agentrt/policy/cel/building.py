@@ -107,7 +107,7 @@ class _Builder(Transformer[Token, Expr]):
     def name(self, token: Token) -> Name:
         return Name(*_span(token), _free(token))
 
-    def leading_dot(self, name: Token) -> Name:
+    def leading_dot(self, name: Token, *rest: Parsed) -> Name:
         raise Malformed(
             f"a name does not begin with a dot: write {name}", _start(name) - 1, _end(name)
         )

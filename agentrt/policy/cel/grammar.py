@@ -48,6 +48,7 @@ minuses: MINUS (minuses | member)
     | OPEN_LIST [items] CLOSE_LIST -> list_literal
     | OPEN_MAP [entries] CLOSE_MAP -> map_literal
     | "." NAME -> leading_dot
+    | "." NAME "(" [arguments] CLOSE -> leading_dot
 
 arguments: expr ("," expr)*
 items: expr ("," expr)* ","?

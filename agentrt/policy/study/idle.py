@@ -30,14 +30,11 @@ class Covering:
                     self._by_key.setdefault(key, []).append(meaning)
 
     def of(self, meaning: Meaning) -> Meaning | None:
-        """A rule that covers this one; one that stops the tool only if there is no other."""
-        stops = []
+        """A rule that covers this one."""
         for other in self._near(meaning):
             if covers(other, meaning) and not _is_kept(meaning, beside=other):
-                if not _is_stop(other.rule):
-                    return other
-                stops.append(other)
-        return stops[0] if stops else None
+                return other
+        return None
 
     def _near(self, meaning: Meaning) -> Iterator[Meaning]:
         """All that can cover it: they need nothing, or the same, or a term of its first way."""
@@ -67,15 +64,6 @@ def _is_kept(meaning: Meaning, *, beside: Meaning) -> bool:
     return (one.file, one.line) < (other.file, other.line) and covers(meaning, beside)
 
 
-def _is_stop(rule: Rule) -> bool:
-    """Whether it denies everything.
-
-    Such a rule may be there to stop a tool for a while. Nobody should have to take out the
-    other rules first, so what they say beside it is a warning.
-    """
-    return rule.decide == "deny" and rule.when is None
-
-
 def idle(
     meanings: Sequence[Meaning],
     covering: Mapping[str, Covering],
@@ -96,9 +84,9 @@ def idle(
         found[meaning.tool.name] = cover
     if not _covers_tools_to_come([cover.rule for cover in found.values()], meanings[0].rule):
         return
-    is_stopped = any(_is_stop(cover.rule) for cover in found.values())
-    message = _told(meanings[0], found, places)
-    yield Finding(message, level="warning" if is_stopped else "error")
+    # A warning: a strict rule that is put beside the others in an emergency makes them idle, and
+    # must take effect all the same.
+    yield Finding(_told(meanings[0], found, places), level="warning")
 
 
 def _covers_tools_to_come(covers: Iterable[Rule], rule: Rule) -> bool:
