@@ -141,7 +141,7 @@ def _hierarchy(tools: Iterable[Spoken]) -> list[dict[str, Any]]:
 
 def cel(rulebook: Rulebook) -> Ready:
     """Conditions without rules: which of them to ask, and what follows, is done by hand here."""
-    from cel import Context, compile
+    from cel import Context, compile  # noqa: A004
 
     programs = {
         tool: [(rule.decide, compile(rule.cel)) for rule in rulebook.of(tool)]
