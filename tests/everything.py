@@ -7,6 +7,7 @@ version has to read what this one wrote.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ from agentrt.events import (
     Approver,
     Attempt,
     BundleLoaded,
+    BundleRefused,
+    FactStated,
     Record,
     RuleRef,
     RunCancelled,
@@ -45,17 +48,20 @@ from agentrt.events import (
     RunResumed,
     User,
 )
+from agentrt.run import begin_after
 
 
 def everything() -> list[Story]:
-    """The store's own chain, a run with many turns, and one that was cancelled."""
-    return [_store_chain(), _long_run(), _cancelled_run()]
+    """The store's own chain, a run with many turns, one that was cancelled, one with facts."""
+    return [_store_chain(), _long_run(), _cancelled_run(), _governed_run()]
 
 
 def _store_chain() -> Story:
     story = Story("store")
     files = to_json({"rules.yaml": "default: {read: allow}\nrules: []\n"})
     story.tell(BundleLoaded(bundle="b" * 64, service="agentrt@here:1", files=files))
+    problems = to_json(["rules.yaml:1:1: must be a mapping of keys and values"])
+    story.tell(BundleRefused(bundle="b" * 64, service="agentrt@here:1", problems=problems))
     return story
 
 
@@ -112,12 +118,101 @@ def _cancelled_run() -> Story:
     return story
 
 
+def _governed_run() -> Story:
+    """A payment that waits for a fact, that a rule changes, and that a person lets pass."""
+    story = Story("r_fedcba9876543210")
+    mona = User(name="mona", roles=("clerk",), verified="oidc")
+    story.tell(started("Pay what the note says", user=mona, user_ref="ref of mona"))
+    uses = (
+        use("read_note", id="toolu_f", name="a"),
+        use("pay", id="toolu_g", payee="bob", cents=9),
+    )
+    story.tell(asked(), replied(*uses))
+    fields = ("body", "messages[].text")
+    story.tell(decided(story.call(0), labels=("reads_untrusted",), untrusted=fields))
+    _wait_for_a_fact(story)
+    story.tell(began(story.call(0)), finished(story.call(0), "bob is owed 9 cents"))
+    story.tell(FactStated(name="run.cleared", by="ana", by_ref="ref of ana", value=b"true"))
+    _pay_less(story)
+    story.tell(asked(2), replied(said("Paid."), turn=2))
+    story.tell(RunFinished(cause=story.run.seq, stop_reason="end_turn", output="Paid."))
+    return story
+
+
+CLEAR = RuleRef(id="clear", file="pay.yaml", line=2)
+CLAMP = RuleRef(id="clamp", file="pay.yaml", line=7)
+TRIED = RuleRef(id="tried", file="pay.yaml", line=12)
+
+
+def _wait_for_a_fact(story: Story) -> None:
+    story.tell(
+        decided(
+            story.call(1),
+            "hold",
+            rules=(CLEAR,),
+            considered=(CLAMP,),
+            shadow=(TRIED,),
+            failed=("tried",),
+            awaiting=("run.cleared",),
+            until=story.run.at + 60_000,
+            approver=Approver(expires_at=story.run.at + 120_000),
+            facts=to_json(
+                {
+                    "values": {"run.cleared": "[unknown]", "args.cents": 9},
+                    "errors": {"tried": "division by zero"},
+                    "waits": {"clear": "run.cleared"},
+                }
+            ),
+        )
+    )
+
+
+def _pay_less(story: Story) -> None:
+    less = b'{"cents":5,"payee":"bob"}'
+    story.tell(
+        decided(
+            story.call(1),
+            "hold",
+            rules=(CLAMP,),
+            considered=(CLEAR,),
+            changed=("cents",),
+            group="g_0123456789abcdef",
+            approver=Approver(roles=("lead",), expires_at=story.run.at + 120_000),
+            arguments=less,
+            arguments_digest=hashlib.sha256(less).hexdigest(),
+            asked=b'{"cents":9,"payee":"bob"}',
+            facts=to_json(
+                {
+                    "values": {"run.cleared": True, "args.cents": 9},
+                    "limits": {"clamp": "0 and 5 more, of at most 100"},
+                    "found": {"user_named('bob')": "field body of the result of read_note"},
+                }
+            ),
+        )
+    )
+    story.tell(approved(story.call(1)))
+    story.tell(began(story.call(1)))
+    story.tell(finished(story.call(1), "paid 5"))
+
+
+def _follow_up(parent: Story) -> Story:
+    """A run that goes on with the conversation of another."""
+    story = Story("r_00112233445566aa")
+    event = started("And the rest?", user=parent.run.user, user_ref=parent.run.user_ref)
+    story.tell(begin_after(parent.run, event))
+    story.tell(asked(), replied(said("That was all.")))
+    story.tell(RunFinished(cause=story.run.seq, stop_reason="end_turn", output="That was all."))
+    return story
+
+
 # --- recorded streams ------------------------------------------------------------------
 
 
 def record(path: Path) -> None:
-    """Write every record of every chain as a line of JSON."""
-    lines = [json.dumps(line) for story in everything() for line in _lines(story)]
+    """Write every record of every chain as a line of JSON, and a run that follows another."""
+    stories = everything()
+    stories += [_follow_up(stories[-1])]
+    lines = [json.dumps(line) for story in stories for line in _lines(story)]
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -62,9 +62,22 @@ class Project(Office):
                 claude=claude,
                 **options,
             ) as runtime:
+                await runtime._look_at_policy()
                 yield runtime
         finally:
             await claude.close()
+
+
+@pytest.fixture(autouse=True)
+def _looks_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its first look a runtime looks at the folder when a test says so."""
+    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 1e9)
+
+
+def look_always(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it look at each of its ticks."""
+    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 0)
+    runtime._next_policy_look = 0
 
 
 @pytest.fixture
@@ -148,10 +161,10 @@ async def test_the_folder_is_looked_at_without_being_asked(
     project: Callable[..., Project],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 0)
     desk = project(ALLOW, [])
     with desk:
         async with desk.open() as runtime:
+            look_always(runtime, monkeypatch)
             async with told(logging.INFO) as message:
                 desk.write(DENY)
             run = await runtime.run(desk.agent(), "Please.")
@@ -219,8 +232,6 @@ async def test_what_changed_while_the_runtime_was_opening_is_seen(
     monkeypatch.setattr(Policy, "load", classmethod(and_then_save))
     with desk:
         async with desk.open() as runtime:
-            assert [rule.id for rule in runtime.policy.rules] in (["go"], ["stop"])
-            await runtime._look_at_policy()
             assert [rule.id for rule in runtime.policy.rules] == ["stop"]
 
 
@@ -289,10 +300,10 @@ async def test_a_folder_that_is_gone_changes_nothing(project: Callable[..., Proj
 async def test_a_broken_policy_is_told_of_once_and_a_mended_one_holds(
     project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 0)
     desk = project(ALLOW, [])
     with desk:
         async with desk.open() as runtime:
+            look_always(runtime, monkeypatch)
             async with told(logging.ERROR) as message:
                 desk.write(BROKEN)
             assert "'perhaps' is not deny, hold or allow" in message()

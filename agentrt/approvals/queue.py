@@ -151,8 +151,8 @@ class ApprovalQueue:
     ) -> Run:
         """Approve with other arguments: checked, decided on again by policy, both recorded.
 
-        Raises ArgumentsInvalid, NotAllowed when policy denies the new arguments, and as
-        `approve` does.
+        Raises ArgumentsInvalid, NotAllowed when policy denies the new arguments or sets some of
+        them, and as `approve` does.
         """
         shown = self._expected(call, arguments)
         signer = _SignsOnce(signer)
@@ -163,7 +163,7 @@ class ApprovalQueue:
             known = Histories(self._store, policy).known(run, call, at=at)
             revision = revise(run, call, tools=tools, policy=policy, known=known, edited=edited)
             stamped = self._stamped(revision, call, reviewer)
-            asked_now = replace(call, approver=stamped.approver, approvals=())
+            asked_now = _as_revised(call, stamped)
             check_may_decide(run, asked_now, reviewer, reason=reason, at=at)
             said = _about(self._statement([shown], "approve", reviewer, reason, at), stamped)
             return [stamped, self._verdict(said, said, signer, cause=run.seq + 1)]
@@ -281,6 +281,12 @@ class ApprovalQueue:
         """A revision that a reviewer wrote: also what policy would allow is bound to their yes."""
         if revision.verdict == "deny":
             raise NotAllowed(f"Policy denies these arguments: {revision.reason}")
+        if revision.asked not in (None, revision.arguments):
+            # Otherwise the signature would be under arguments that nobody was shown.
+            raise NotAllowed(
+                f"Policy sets {', '.join(revision.changed)} of these arguments. Write what it "
+                f"makes of them, if that is right: {revision.arguments.decode()}"
+            )
         return revision.model_copy(
             update={
                 "verdict": "hold",
@@ -368,6 +374,17 @@ def _named(call: ToolCall, at: int) -> dict[str, Any]:
         "rules_digest": call.rules_digest,
         "expires_at": call.expires_at or at + SETTLE_VALID_MS,
     }
+
+
+def _as_revised(call: ToolCall, revision: CallDecided) -> ToolCall:
+    """The call as it asks for a decision once it has been revised."""
+    return replace(
+        call,
+        approver=revision.approver,
+        approvals=(),
+        awaiting=revision.awaiting,
+        until=revision.until,
+    )
 
 
 def _about(said: Statement, revision: CallDecided) -> Statement:

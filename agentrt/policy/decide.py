@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from typing import Any, Literal
@@ -15,8 +15,9 @@ from agentrt.events import RuleRef
 from agentrt.policy.bound import Bound
 from agentrt.policy.judge import Judgement, judge
 from agentrt.policy.known import Known
-from agentrt.policy.rules import Approve, Rule, ToolLike, Verdict, effect_of
+from agentrt.policy.rules import Approve, Effect, Rule, ToolLike, Verdict, effect_of
 from agentrt.policy.vocabulary import about_tool
+from agentrt.run.replacing import replace
 
 __all__ = [
     "Decision",
@@ -137,34 +138,32 @@ def _concluded(
     deciding, verdict = _deciding(judgement)
     if verdict is None:
         return _by_default(judgement, tool, arguments, default_read, bundle)
-    rules = [bound.rule for bound in deciding]
+    rules = tuple([bound.rule for bound in deciding])
     awaiting = _awaited(judgement) if verdict == "hold" else ()
-    return Decision(
-        verdict=verdict,
-        basis="rules",
+    return replace(
+        _by_rules(rules, verdict, effect_of(tool), bundle),
         reason=_reason(deciding, judgement, awaiting),
-        rules_digest=_digest_of_rules(tuple(rules)),
-        bundle=bundle,
-        rules=_refs([*deciding, *_sorted(judgement.matched)]),
+        rules=_refs(_once([*deciding, *_sorted(judgement.matched)])),
         deciding=_refs(deciding),
-        considered=_refs([*judgement.considered, *_overruled(judgement, deciding)]),
+        considered=_considered(judgement, deciding),
         shadow=_refs(judgement.shadow),
         failed=judgement.failed,
         awaiting=awaiting,
         wait_s=min((one.rule.defer_s for one in judgement.waiting), default=0),
-        approve=_strictest(rules, tool) if verdict == "hold" else None,
-        grouped=any(rule.group == "run" for rule in rules),
         settings=judgement.settings,
         arguments=arguments,
         judgement=judgement,
     )
 
 
-def _overruled(judgement: Judgement, deciding: Sequence[Bound]) -> list[Bound]:
-    """Rules that would hold the call, since they wait or are stuck, where others deny it."""
-    decided = {one.rule.id for one in deciding}
+def _considered(judgement: Judgement, deciding: Sequence[Bound]) -> tuple[RuleRef, ...]:
+    """The rules that do not speak, and those that wait or are stuck where others deny the call."""
     holding = (*judgement.stuck, *judgement.waiting)
-    return [one for one in holding if one.rule.id not in decided]
+    if not holding:
+        return _refs(judgement.considered)
+    decided = {one.rule.id for one in deciding}
+    overruled = (one for one in holding if one.rule.id not in decided)
+    return _refs(_once([*judgement.considered, *overruled]))
 
 
 def _deciding(judgement: Judgement) -> tuple[list[Bound], Verdict | None]:
@@ -174,14 +173,16 @@ def _deciding(judgement: Judgement) -> tuple[list[Bound], Verdict | None]:
         return _sorted(denying), "deny"
     holding = [one for one in matched if one.rule.decide == "hold"]
     if holding or judgement.stuck or judgement.waiting:
-        asked = {one.rule.id: one for one in (*holding, *judgement.stuck)}
-        asked |= {one.rule.id: one for one in judgement.waiting}
-        return _sorted(asked.values()), "hold"
+        return _sorted(_once([*holding, *judgement.stuck, *judgement.waiting])), "hold"
     return (_sorted(matched), "allow") if matched else ([], None)
 
 
 def _sorted(bounds: Iterable[Bound]) -> list[Bound]:
     return sorted(bounds, key=lambda bound: bound.rank)
+
+
+def _once(bounds: Iterable[Bound]) -> Collection[Bound]:
+    return {bound.rule.id: bound for bound in bounds}.values()
 
 
 def _awaited(judgement: Judgement) -> tuple[str, ...]:
@@ -213,23 +214,18 @@ def _by_default(
 ) -> Decision:
     effect = effect_of(tool)
     verdict: DefaultRead = default_read if effect == "read" else "hold"
-    approve = Approve().for_effect(effect) if verdict == "hold" else None
-    return Decision(
-        verdict=verdict,
-        basis="default",
+    return replace(
+        _by_effect(effect, verdict, bundle),
         reason=_default_reason(tool.name, effect, verdict, bool(judgement.considered)),
-        rules_digest=_digest_of_default(effect, verdict, approve),
-        bundle=bundle,
         considered=_refs(judgement.considered),
         shadow=_refs(judgement.shadow),
         failed=judgement.failed,
-        approve=approve,
         arguments=arguments,
         judgement=judgement,
     )
 
 
-def _default_reason(name: str, effect: str, verdict: DefaultRead, considered: bool) -> str:
+def _default_reason(name: str, effect: Effect, verdict: DefaultRead, considered: bool) -> str:
     said = f"No rule on {name} applies" if considered else f"No rule speaks of {name}"
     if verdict == "allow":
         return f"{said}, and this policy lets reads run."
@@ -238,26 +234,50 @@ def _default_reason(name: str, effect: str, verdict: DefaultRead, considered: bo
     return f"{said}, and what does more than read waits for a person."
 
 
-def _strictest(rules: Sequence[Rule], tool: ToolLike) -> Approve:
-    """What satisfies all of them; a rule that is no hold and made one asks for the default."""
-    asked = [(rule.approve or Approve()).for_effect(effect_of(tool)) for rule in rules]
-    return reduce(Approve.stricter, asked)
+def _refs(bounds: Iterable[Bound]) -> tuple[RuleRef, ...]:
+    return tuple([bound.ref for bound in bounds])
 
 
-def _refs(bounds: Sequence[Bound]) -> tuple[RuleRef, ...]:
-    return tuple({bound.rule.id: bound.ref for bound in bounds}.values())
+# --- what is the same for every call ----------------------------------------------------
 
 
 # The same few rules decide most calls, and their digest is the dearest part of deciding.
 @lru_cache(maxsize=4096)
-def _digest_of_rules(deciding: tuple[Rule, ...]) -> str:
-    return _digest({"rules": [rule.meaning() for rule in deciding]})
+def _by_rules(
+    deciding: tuple[Rule, ...], verdict: Verdict, effect: Effect, bundle: str
+) -> Decision:
+    """A decision as far as it follows from the rules that decide."""
+    return Decision(
+        verdict=verdict,
+        basis="rules",
+        reason="",
+        rules_digest=_digest({"rules": [rule.meaning() for rule in deciding]}),
+        bundle=bundle,
+        approve=_strictest(deciding, effect) if verdict == "hold" else None,
+        grouped=any(rule.group == "run" for rule in deciding),
+    )
 
 
 @lru_cache(maxsize=64)
-def _digest_of_default(effect: str, verdict: DefaultRead, approve: Approve | None) -> str:
+def _by_effect(effect: Effect, verdict: DefaultRead, bundle: str) -> Decision:
+    """A decision as far as it follows from the default."""
+    approve = Approve().for_effect(effect) if verdict == "hold" else None
     terms = approve.model_dump(mode="json") if approve else None
-    return _digest({"default": {"effect": effect, "decide": verdict, "approve": terms}})
+    meaning = {"default": {"effect": effect, "decide": verdict, "approve": terms}}
+    return Decision(
+        verdict=verdict,
+        basis="default",
+        reason="",
+        rules_digest=_digest(meaning),
+        bundle=bundle,
+        approve=approve,
+    )
+
+
+def _strictest(rules: Sequence[Rule], effect: Effect) -> Approve:
+    """What satisfies all of them; a rule that is no hold and made one asks for the default."""
+    asked = [(rule.approve or Approve()).for_effect(effect) for rule in rules]
+    return reduce(Approve.stricter, asked)
 
 
 def _digest(meaning: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from agentrt.policy.bound import Bound
 from agentrt.policy.cel import Failed, Undetermined, Unknown, plain
@@ -12,9 +12,11 @@ from agentrt.policy.known import Found, Known
 
 __all__ = ["Judgement", "judge"]
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class Judgement:
+
+# One is made for every decision: a tuple is made at once, a frozen dataclass field by field.
+class Judgement(NamedTuple):
     """What each rule says. Errors count against the call: see `matched` and `stuck`."""
 
     matched: tuple[Bound, ...] = ()
@@ -25,19 +27,19 @@ class Judgement:
     """Rules that cover the tool and do not speak."""
     shadow: tuple[Bound, ...] = ()
     """Rules in `mode: shadow` that would speak."""
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = _NOTHING
     """Why a rule could not be evaluated, by its id."""
     waiting: tuple[Bound, ...] = ()
     """Rules that ask for a fact that is not known yet."""
-    awaiting: Mapping[str, str] = field(default_factory=dict)
+    awaiting: Mapping[str, str] = _NOTHING
     """The fact that a rule waits for, by its id."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = _NOTHING
     """The arguments that rules set."""
-    found: Mapping[str, tuple[Found, ...]] = field(default_factory=dict)
+    found: Mapping[str, tuple[Found, ...]] = _NOTHING
     """What a rule found of the values that it asked for, by its id."""
-    values: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    values: Mapping[str, Any] = _NOTHING
     """What the conditions were asked with."""
-    asked_with: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    asked_with: Mapping[str, Any] = _NOTHING
     """The same before rules set arguments, where any did."""
 
     def values_for(self, bound: Bound) -> Mapping[str, Any]:
@@ -46,7 +48,9 @@ class Judgement:
 
     def suspected(self, bound: Bound) -> tuple[Found, ...]:
         """The values that the rule found where they should not come from, and nowhere else."""
-        found = self.found.get(bound.rule.id, ())
+        found = self.found.get(bound.rule.id)
+        if found is None:
+            return ()
         good = [one.value for one in found if one.function != "from_tool"]
         return tuple(one for one in found if one.function == "from_tool" and one.value not in good)
 
@@ -76,8 +80,7 @@ class Judgement:
         """The judgement when what the rules set cannot be: the rules that set it hold the call."""
         setting = tuple(one for one in self.matched if one.rule.set)
         failed = {one.rule.id: reason for one in setting}
-        return replace(
-            self,
+        return self._replace(
             stuck=_once([*self.stuck, *setting]),
             failed={**self.failed, **failed},
             settings={},
@@ -126,23 +129,25 @@ class _Judging:
         )
 
     def hear(self, bound: Bound) -> None:
-        noted = len(self._known.found)
-        self._hear(bound)
-        if len(self._known.found) > noted:
-            self._found[bound.rule.id] = tuple(self._known.found[noted:])
-
-    def _hear(self, bound: Bound) -> None:
-        rule = bound.rule
+        found = self._known.found
+        noted = len(found)
         try:
             speaks = bound.met(self._values, self._known) and self._over_limit(bound)
-            if speaks and rule.set and rule.mode == "enforce":
-                self._set(bound)
+            if speaks:
+                self._speak(bound)
+            else:
+                self._considered.append(bound)
         except Undetermined as error:
             self._cannot_tell(bound, error)
-        else:
-            shadow = rule.mode == "shadow"
-            spoken = self._shadow if shadow else self._matched
-            (spoken if speaks else self._considered).append(bound)
+        if len(found) > noted:
+            self._found[bound.rule.id] = tuple(found[noted:])
+
+    def _speak(self, bound: Bound) -> None:
+        if bound.rule.mode == "shadow":
+            self._shadow.append(bound)
+            return
+        self._set(bound)
+        self._matched.append(bound)
 
     def _cannot_tell(self, bound: Bound, error: Undetermined) -> None:
         """A rule that would keep the call from running, or change it, counts against it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -164,43 +164,32 @@ class Known:
         return place is not None
 
 
-class _Facts(Mapping[str, Any]):
-    """The fields of `run` or `user`: folded facts, and what the run says of itself."""
+class _Facts(dict[str, Any]):
+    """The fields of `run` or `user`: what the run says of itself, and facts as they are read."""
 
-    __slots__ = ("_about", "_history", "_now", "_scope", "_values")
+    __slots__ = ("_history", "_now", "_scope")
 
     def __init__(
         self, scope: str, history: History | None, about: Mapping[str, Any], now: int
     ) -> None:
+        super().__init__(about)
         self._scope = scope
         self._history = history
-        self._about = about
         self._now = now
-        self._values: dict[str, Any] = dict(about)
 
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._values:
-            self._values[name] = self._folded(name)
-        return self._values[name]
-
-    def _folded(self, name: str) -> Any:
+    def __missing__(self, name: str) -> Any:
         if self._history is None:
             raise Failed(f"{self._scope}.{name} is not known: the run names no user")
         full = f"{self._scope}.{name}"
         if full not in self._history.facts:
             raise Failed(f"{full} is not known here")
-        return self._history.value(full, self._now)
+        value = self[name] = self._history.value(full, self._now)
+        return value
 
     def __contains__(self, name: object) -> bool:
-        if name in self._about:
+        if super().__contains__(name):
             return True
         return self._history is not None and f"{self._scope}.{name}" in self._history.facts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._about)
-
-    def __len__(self) -> int:
-        return len(self._about)
 
 
 VALUE_MAX = 20_000

@@ -51,6 +51,7 @@ DECISIONS: tuple[Verdict, ...] = ("deny", "hold", "allow")
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 EFFECTS: tuple[Effect, ...] = ("read", "write", "irreversible")
 
+_EFFECT_NAMED: Mapping[str, Effect] = {effect: effect for effect in EFFECTS}
 _SEVERITY_OF_EFFECT: Mapping[Effect, Severity] = {
     "read": "low",
     "write": "medium",
@@ -285,7 +286,7 @@ def effect_of(tool: ToolLike) -> Effect:
 
 def effect_named(word: str) -> Effect:
     """The effect of this name; a word nobody knows counts as irreversible."""
-    return next((effect for effect in EFFECTS if effect == word), "irreversible")
+    return _EFFECT_NAMED.get(word, "irreversible")
 
 
 def is_name(selector: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from agentrt.policy.cel import (
@@ -20,7 +22,7 @@ from agentrt.policy.cel import (
 from . import ours
 from .contexts import Context
 from .literals import int_text, plain_literal
-from .made import MEMBER, Made, form
+from .made import MEMBER, Made, form, read
 
 __all__ = ["smallest"]
 
@@ -28,6 +30,8 @@ _ROUNDS_MAX = 30
 _CANDIDATES_MAX = 400
 
 Differs = Callable[[Sequence[Made]], Sequence[bool]]
+Put = Callable[[Made], Made | None]
+"""What stands in place of a variable that is read."""
 
 
 def smallest(made: Made, context: Context, differs: Differs, done: Callable[[Made], bool]) -> Made:
@@ -70,18 +74,32 @@ def _unrolled(made: Made, context: Context) -> Iterator[Made]:
     """What a macro asks about each item, for one of the items."""
     for each in made.inside():
         if each.binds and not each.parts[0].made.free:
-            items = _value(each.parts[0].made, context)
-            for item in items if isinstance(items, list | dict) else ():
-                for part in each.parts[1:]:
-                    body = _substituted(part.made, each.binds, item)
-                    if body and not body.free:
-                        yield body
+            for put in _items(each.parts[0].made, each.binds, context):
+                bodies = (_substituted(part.made, each.binds, put) for part in each.parts[1:])
+                yield from (body for body in bodies if body and not body.free)
 
 
-def _substituted(made: Made, variable: str, value: Any) -> Made | None:
+def _items(of: Made, variable: str, context: Context) -> Iterator[Put]:
+    """What can stand for the variable of a macro: literals, or the items under their index."""
+    items = _value(of, context)
+    for number, item in enumerate(items if isinstance(items, list | dict) else ()):
+        yield partial(_as_literal, variable, item)
+        if of.is_place and isinstance(items, list):
+            yield partial(_as_path, variable, f"{of.text}[{number}]")
+
+
+def _as_literal(variable: str, item: Any, made: Made) -> Made | None:
+    return plain_literal(made.type, item) if made.text == variable else None
+
+
+def _as_path(variable: str, path: str, made: Made) -> Made:
+    return read(made.type, re.sub(rf"\b{variable}\b", path, made.text), None)
+
+
+def _substituted(made: Made, variable: str, put: Put) -> Made | None:
     if made.names == variable:
-        return plain_literal(made.type, value) if made.text == variable else None
-    parts = [_substituted(part.made, variable, value) for part in made.parts]
+        return put(made)
+    parts = [_substituted(part.made, variable, put) for part in made.parts]
     whole = [part for part in parts if part]
     return made.with_parts(whole) if len(whole) == len(parts) else None
 

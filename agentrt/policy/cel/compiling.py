@@ -119,14 +119,24 @@ class _Compiling:
     def _place_value(self, expr: Name | Select | Index) -> Evaluate:
         get, is_unread = self._place(expr)
         if is_unread:
-            get = places.as_read(get, self.types[expr], written(expr))
+            get = self._as_read(get, expr)
         return self.observe(expr, get) if self._is_outside(expr) else get
+
+    def _as_read(self, get: Evaluate, expr: Name | Select | Index) -> Evaluate:
+        kind, name = self.types[expr], written(expr)
+        match expr:
+            case Select(of=Name(name=root) as of, field=key) if self._is_record_outside(of):
+                return places.read_field_of_root(root, key, kind, name)
+        return places.as_read(get, kind, name)
 
     def _is_outside(self, expr: Expr) -> bool:
         """Whether this is a place below a root: variables and computed values are not."""
         while isinstance(expr, (Select, Index)):
             expr = expr.of
         return isinstance(expr, Name) and expr.name not in self.unread
+
+    def _is_record_outside(self, expr: Name) -> bool:
+        return self._is_outside(expr) and isinstance(self.types[expr], Record)
 
     def _place(self, expr: Expr) -> tuple[Evaluate, bool]:
         """What finds the place, and whether what it finds still has to be read."""

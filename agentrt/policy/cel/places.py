@@ -7,6 +7,7 @@ whatever it raises becomes Failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from agentrt.policy.cel.errors import Failed, Undetermined
@@ -25,6 +26,7 @@ __all__ = [
     "item",
     "items",
     "key_in",
+    "read_field_of_root",
     "root",
     "variable",
 ]
@@ -164,6 +166,15 @@ def as_read(get: Evaluate, of: Type, name: str) -> Evaluate:
         return _int(get, name)
     exact = exact_class(of)
     return _exact(get, exact, of, name) if exact else _converted(get, of, name)
+
+
+@lru_cache(maxsize=4096)
+def read_field_of_root(root: str, key: str, of: Type, name: str) -> Evaluate:
+    """A field of a root as a value of the type: the same closure for all conditions.
+
+    A thousand rules then take less of the processor's cache, and are asked in less time.
+    """
+    return as_read(field_of_root(root, key, name), of, name)
 
 
 def _int(get: Evaluate, name: str) -> Evaluate:

@@ -42,7 +42,12 @@ class Program:
         Raises Failed when these values have none, Unknown when one of them is not known yet,
         and nothing else, whatever the values are.
         """
-        return _evaluated(self._evaluate, Frame(values, host))
+        try:
+            return self._evaluate(Frame(values, host))
+        except Undetermined:
+            raise
+        except Exception as error:  # a condition must not break who asks it
+            raise _broken(error) from error
 
     def explain(self, values: Mapping[str, Any], host: Any = None) -> dict[str, Any]:
         """Every place that is read and every call of the host, with its value, as JSON.
@@ -51,8 +56,8 @@ class Program:
         """
         frame = Frame(values, host)
         frame.seen = {}
-        with suppress(Undetermined):  # the part at fault tells it
-            _evaluated(self._explaining, frame)
+        with suppress(Exception):  # the part at fault tells it
+            self._explaining(frame)
         return {name: told(value) for name, value in frame.seen.items()}
 
     @cached_property
@@ -60,15 +65,8 @@ class Program:
         return compiled(self.checked, observe=_noting)
 
 
-def _evaluated(evaluate: Evaluate, frame: Frame) -> Any:
-    frame.variables = {}
-    try:
-        return evaluate(frame)
-    except Undetermined:
-        raise
-    except Exception as error:  # a condition must not break who asks it
-        message = f"the condition broke: {type(error).__name__}: {error}"
-        raise Failed(message[:200]) from error
+def _broken(error: Exception) -> Failed:
+    return Failed(f"the condition broke: {type(error).__name__}: {error}"[:200])
 
 
 def _noting(expr: Expr, evaluate: Evaluate) -> Evaluate:

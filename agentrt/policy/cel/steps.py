@@ -25,6 +25,7 @@ class Frame:
         self.values = values
         self.host = host
         self.steps = STEPS_MAX
+        self.variables = {}
 
     def spend(self, steps: int) -> None:
         """Go on for as many steps; raises Failed when there are no more."""

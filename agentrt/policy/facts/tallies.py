@@ -37,4 +37,4 @@ class Tallies:
         sums = {name: tally.since(moment) for name, tally in self.tallies.items()}
         for name, amount in also:
             sums[name] = added(sums.get(name, 0), amount)
-        return {name: total for name, total in sorted(sums.items()) if total}
+        return {name: sums[name] for name in sorted(sums) if sums[name]}
