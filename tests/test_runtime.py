@@ -392,6 +392,35 @@ async def test_a_simulated_run_is_not_carried_on_by_a_real_claude(office: MakeOf
         await client.close()
 
 
+async def test_what_a_call_came_to_is_recorded_though_claude_cannot_be_asked(
+    office: MakeOffice,
+) -> None:
+    """Without it a payment that went out would be in doubt."""
+    seen: list[str] = []
+    desk = office(money(seen), script=one_call("send_money", **SEND))
+    with desk:
+        async with desk.runtime() as runtime:
+            run = await runtime.run(desk.agent(), "Pay.")
+        await _approve_elsewhere(desk)
+        client = AsyncAnthropic(
+            api_key="simulated-key",
+            base_url=desk.claude.url,
+            http_client=httpx2.AsyncClient(trust_env=False),
+        )
+        real = Runtime(
+            store=desk.folder / "agentrt.db",
+            policy=desk.policy,
+            agents=[desk.agent()],
+            claude=Claude(client),
+        )
+        async with real:
+            with pytest.raises(RunError, match="simulated"):
+                await real.resume(run.id)
+            run = real.store.load(run.id)
+        await client.close()
+    assert (only_call(run).status, len(seen)) == ("finished", 1)
+
+
 async def test_an_empty_prompt_starts_nothing(office: MakeOffice) -> None:
     desk = office(script=Script(turns=(Turn(reply=(Text("There."),)),)))
     with desk:
