@@ -394,7 +394,10 @@ def test_a_stated_fact_moves_the_call_on_and_both_decisions_are_explained(copy: 
     ]
     assert copy.json("approvals", "list") == []
     wrong = copy.say("runs", "state", "@last", "run.fraud_score", "high")
-    assert (wrong.exit_code, "run.fraud_score is of type int" in wrong.stderr) == (Exit.FAILED, True)
+    assert (wrong.exit_code, "run.fraud_score is of type int" in wrong.stderr) == (
+        Exit.FAILED,
+        True,
+    )
     unknown = copy.say("runs", "state", "@last", "run.fraud_scor", "5")
     assert "did you mean 'run.fraud_score'?" in unknown.stderr
     stated = copy.say("runs", "state", "@last", "run.fraud_score", "12", "--by", "risk")
