@@ -53,7 +53,7 @@ snapshots: $(READY)  ## look at the screens anew and keep them as the expected o
 lock: $(READY)  ## resolve the dependencies again into requirements/dev.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-		--group dev pyproject.toml -o requirements/dev.lock
+		--group dev --extra postgres pyproject.toml -o requirements/dev.lock
 
 clean:  ## remove what was made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

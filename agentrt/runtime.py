@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,8 +57,21 @@ TICK_S = 0.1
 class _Listener:
     """Who follows a run, and how far it was told."""
 
-    queue: asyncio.Queue[Item]
+    queue: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
     seq: int = 0
+    early: dict[int, Item] = field(default_factory=dict)
+    """Facts that were heard of while those before them were still being read."""
+
+    def tell(self, seq: int, item: Item) -> None:
+        """Facts are told once each and in order, whichever way they are heard of first."""
+        if not hasattr(item, "type"):
+            self.queue.put_nowait(item)
+            return
+        if seq > self.seq:
+            self.early[seq] = item
+        while (following := self.early.pop(self.seq + 1, None)) is not None:
+            self.seq += 1
+            self.queue.put_nowait(following)
 
 
 class Runtime:
@@ -376,7 +389,7 @@ class Runtime:
     async def _follow(
         self, run: str, *, wait: bool, carry: Run | None = None
     ) -> AsyncGenerator[Item, None]:
-        listener = _Listener(asyncio.Queue())
+        listener = _Listener()
         self._listeners.setdefault(run, []).append(listener)
         try:
             await self._tell_past(run, listener)
@@ -399,20 +412,11 @@ class Runtime:
 
     async def _tell_past(self, run: str, listener: _Listener) -> None:
         for record in await asyncio.to_thread(self.store.records, run, after=listener.seq):
-            self._tell(listener, record.seq, record.event)
+            listener.tell(record.seq, record.event)
 
     def _show(self, run: str, seq: int, item: Item) -> None:
         for listener in self._listeners.get(run, ()):
-            self._tell(listener, seq, item)
-
-    def _tell(self, listener: _Listener, seq: int, item: Item) -> None:
-        """Facts are told once each and in order, whichever way they are heard of first."""
-        is_fact = hasattr(item, "type")
-        if is_fact and seq != listener.seq + 1:
-            return
-        if is_fact:
-            listener.seq = seq
-        listener.queue.put_nowait(item)
+            listener.tell(seq, item)
 
     # --- look around ----------------------------------------------------------------------
 

@@ -826,6 +826,20 @@ TestCounting = Counting.TestCase
 TestCounting.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
+def in_order_of_a_call(steps: list[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
+    """Those steps that a store can hold: nothing starts undecided or finishes unstarted."""
+    follows = {
+        "decide": {"", "decide", "start", "finish"},
+        "start": {"decide"},
+        "finish": {"start"},
+    }
+    last: dict[str, str] = {}
+    for at, call, step in steps:
+        if last.get(call, "") in follows[step]:
+            last[call] = step
+            yield at, call, step
+
+
 @given(
     st.lists(
         st.tuples(
@@ -841,7 +855,7 @@ def test_a_clock_that_goes_back_never_makes_a_call_count_for_a_shorter_time(
 ) -> None:
     """Records of several processes arrive in an order that is not that of their clocks."""
     stream = Stream()
-    for ahead_ms, call, step in steps:
+    for ahead_ms, call, step in in_order_of_a_call(steps):
         stream.now = AT + ahead_ms
         getattr(stream, step)(call)
     now = AT + 3 * HOUR_MS

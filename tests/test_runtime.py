@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import aclosing, closing
 from dataclasses import replace
@@ -94,6 +95,31 @@ async def test_a_run_that_waits_leaves_no_task_and_no_lease(office: MakeOffice) 
             run = await runtime.run(desk.agent(), "Pay.")
             assert runtime.store.carrier(run.id) is None
             assert not [task for task in asyncio.all_tasks() if run.id in task.get_name()]
+
+
+async def test_what_happens_while_a_follower_reads_the_past_is_told_at_once(
+    office: MakeOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Turn(reply=(Text("Done."),), delay_s=30)
+    desk = office(money([]), script=Script(turns=(slow,)))
+    with desk:
+        async with desk.runtime() as runtime:
+            run = await runtime.start(desk.agent(), "Pay.")
+            read = runtime.store.records
+
+            def read_slowly(run: str, *, after: int = 0) -> Any:
+                past = read(run, after=after)[:1]
+                while len(read(run)) < 2:
+                    time.sleep(0.01)
+                time.sleep(0.2)  # the runtime says what it has just recorded
+                return past
+
+            monkeypatch.setattr(runtime.store, "records", read_slowly)
+            async with asyncio.timeout(20), aclosing(runtime.follow(run)) as items:  # type: ignore[type-var]
+                heard = [(await anext(items)).type for _ in range(2)]
+            monkeypatch.undo()
+            await runtime.cancel(run, by="olga", reason="Enough.")
+    assert heard == ["run.started", "claude.asked"]
 
 
 async def test_who_stops_listening_leaves_nothing_behind(office: MakeOffice) -> None:
