@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,7 +83,8 @@ def test_every_dependency_has_its_reason() -> None:
 
     text = (DOCS / "decisions" / "0002-dependencies.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for dependency in project["dependencies"]:
+    extras = project["optional-dependencies"].values()
+    for dependency in (*project["dependencies"], *chain.from_iterable(extras)):
         assert re.match(r"[\w.-]+", dependency)[0] in text  # type: ignore[index]
 
 
