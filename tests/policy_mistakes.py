@@ -76,6 +76,7 @@ MISTAKES: dict[str, str] = {
     "An argument that may be missing": _when("args.options.urgent"),
     "An argument that may be null": _when('args.note.contains("gift")'),
     "A fact that is not there": _when("run.refunds > 3"),
+    "A tool that is not there, in a condition": _when("run.calls_of['send_mial'] > 3"),
     "A function that is not there": _when("user_name(args.payment_id)"),
     "Values of different types": _when("args.amount_cents > 20.5"),
     "A whole number beside a decimal one": _when("args.fee > 20"),
@@ -87,6 +88,7 @@ MISTAKES: dict[str, str] = {
         _rule(limit="{calls: 3, per: [user]}", when="run.turn > 2")
     ),
     "An argument set that is not there": _rules(_rule(set='{amount_cent: "100"}')),
+    "A text set without its own quotes": _rules(_rule(set="{payment_id: P9002}")),
     "An argument set to another type": _rules(_rule(set="{amount_cents: \"'100'\"}")),
     "Bounds that contradict each other": _when(
         "args.amount_cents > 2000 && args.amount_cents < 1000"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from agentrt.approvals import KeyFile
 from agentrt.approvals import histories as histories_file
 from agentrt.approvals.histories import Histories
 from agentrt.audit import AuditStore
+from agentrt.errors import StoreCorrupt
 from agentrt.events import CallDecided, CallStarted
 from agentrt.loop import state
-from agentrt.policy import Fact, stated_fact
+from agentrt.policy import Fact, Known, stated_fact
 from agentrt.policy.cel import BOOL, INT
 from agentrt.run import Run
 from agentrt.testing import Script, Text, ToolUse, Turn, When
@@ -430,6 +433,44 @@ async def test_whoever_reads_the_store_anew_decides_the_same(
         for seen in (desk.histories, anew, Histories(desk.store, desk.policy)):
             known = seen.known(run, run.calls[0], at=at)
             assert known.spent("cap", ("user",), "refund") == spent
+
+
+async def test_a_counted_call_that_was_changed_in_the_file_lets_nothing_more_be_decided(
+    till: MakeTill,
+) -> None:
+    desk = till(cap("{sum: args.cents, most: 100, per: [user]}"))
+    await desk.run("r_1", refund(90))
+    with closing(sqlite3.connect(desk.path)) as connection:
+        connection.execute("DROP TRIGGER content_update")
+        connection.execute(
+            "UPDATE content SET body = CAST(replace(CAST(body AS TEXT), '90', '10') AS BLOB) "
+            "WHERE part = 'arguments'"
+        )
+        connection.commit()
+    desk.reread()
+    with pytest.raises(StoreCorrupt, match="is not what was written, and a decision depends on it"):
+        await desk.run("r_2", refund(50))
+    assert desk.done == [90]
+
+
+async def test_values_are_looked_up_in_texts_beside_the_loop(till: MakeTill) -> None:
+    threads: set[str] = set()
+
+    def named(known: Known, value: object) -> bool:
+        threads.add(threading.current_thread().name)
+        return False
+
+    rules = (
+        "rules:\n  - {id: named, decide: allow, tools: [send_mail], why: Go.,"
+        " when: user_named(args.to)}\n"
+    )
+    desk = till(rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Known, "user_named", named)
+        desk.reread()
+        await desk.run("r_1", send_mail("bob"))
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 async def test_a_run_of_nobody_is_nobodys(till: MakeTill) -> None:

@@ -226,11 +226,11 @@ def test_facts_lists_standard_own_and_stated_ones_and_the_functions(desk: Shop) 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import nothing_of_that_name\n", "facts.py:1 cannot be imported: ModuleNotFoundError"),
-        ("x = (\n", "facts.py:1 cannot be imported: SyntaxError"),
+        ("import nothing_of_that_name\n", "facts.py:1:1: cannot be imported: ModuleNotFoundError"),
+        ("x = (\n", "facts.py:1:1: cannot be imported: SyntaxError"),
         (
             'from agentrt.policy import fact\n\n\n@fact("run.x")\ndef x(call):\n    return 1\n',
-            "facts.py:4: run.x",
+            "facts.py:4:1: run.x",
         ),
         (FACTS.replace("run.refunded", "run.calls"), "run.calls"),
         ("FACTS = [1]\n", "FACTS should be a list of facts, but has 1"),
@@ -240,7 +240,26 @@ def test_a_mistake_in_the_facts_is_told_with_its_place(fresh: Shop, text: str, s
     (fresh.folder / "policies" / "facts.py").write_text(text)
     result = fresh.say("policy", "check")
     assert result.exit_code == Exit.FAILED
-    assert said in result.stderr
+    assert said in result.stdout + result.stderr
+
+
+def test_a_broken_facts_file_is_annotated_and_in_the_json_as_rules_are(fresh: Shop) -> None:
+    file = fresh.folder / "policies" / "facts.py"
+    file.write_text("x = 1\nx = (\n")
+    annotated = fresh.say("policy", "check", "--format", "github")
+    assert annotated.exit_code == Exit.FAILED
+    assert annotated.stdout.startswith(f"::error file={file},line=2,col=1::cannot be imported: ")
+    data = json.loads(fresh.say("policy", "check", "--json").stdout)
+    assert data["ok"] is False
+    assert [problem["line"] for problem in data["problems"]] == [2]
+
+
+def test_a_list_of_facts_in_a_pipe_is_whole(desk: Shop) -> None:
+    about = {row["name"]: row["about"] for row in desk.json("policy", "facts")}
+    lines = desk.say("policy", "facts", "-L", "99").stdout.splitlines()
+    told = {line.split("\t")[0]: line.split("\t")[-1] for line in lines}
+    assert max(map(len, about.values())) > 100
+    assert {name: " ".join(text.split()) for name, text in about.items()} == told
 
 
 def test_other_code_of_a_fact_is_another_policy(fresh: Shop) -> None:
@@ -393,6 +412,10 @@ def test_a_stated_fact_moves_the_call_on_and_both_decisions_are_explained(copy: 
         ("refund_order", ["run.fraud_score"])
     ]
     assert copy.json("approvals", "list") == []
+    viewed = copy.say("runs", "view", "@last").stdout
+    assert "DEFERRED" in viewed
+    assert "waits for run.fraud_score, " in viewed
+    assert "waits for a reviewer" not in viewed
     wrong = copy.say("runs", "state", "@last", "run.fraud_score", "high")
     assert (wrong.exit_code, "run.fraud_score is of type int" in wrong.stderr) == (
         Exit.FAILED,
@@ -511,6 +534,20 @@ def test_rules_that_come_and_go_change_what_covers_a_tool(desk: Shop) -> None:
     (tool,) = found["tools"]
     assert tool["name"] == "refund_order"
     assert tool["values"][0]["key"] == "rules"
+
+
+def test_a_rule_that_comes_is_told_with_its_limit_and_whom_it_asks(desk: Shop) -> None:
+    other = Path(other_policy(desk))
+    (other / "more.yaml").write_text(
+        "rules:\n  - {id: few, decide: hold, tools: [refund_order], why: Few.,\n"
+        "     limit: {calls: 3, per: [user]}, approve: {quorum: 2}, mode: shadow}\n"
+    )
+    lines = desk.say("policy", "diff", str(desk.folder / "policies"), str(other)).stdout
+    assert "+ rule few  more.yaml:2  hold refund_order\n" in lines
+    assert "    limit.calls: 3\n" in lines
+    assert "    approve.quorum: 2\n" in lines
+    assert "    mode: shadow\n" in lines
+    assert "approve.expires" not in lines
 
 
 def test_default_reviewers_tools_and_facts_are_compared_too(desk: Shop) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentrt.errors import PolicyError
 from agentrt.policy import Policy, Question, find_problems
+from agentrt.policy.bundle import stamp_of
 
 DOCS = Path(__file__).parent.parent / "docs" / "policy.md"
 
@@ -301,6 +302,7 @@ def test_a_folder_is_read_without_its_subfolders_and_hidden_files(tmp_path: Path
         (lambda folder: (folder / "a.yaml").write_bytes(b"rules:\n\xff"), "a.yaml:2: this is not"),
         (lambda folder: (folder / "a.yaml").mkdir(), "cannot be read"),
         (lambda folder: (folder / "a.yaml").symlink_to("nowhere"), "cannot be read"),
+        (lambda folder: os.mkfifo(folder / "a.yaml"), "cannot be read: it is no file"),
         (lambda folder: write(folder, "a\x1b.yaml", MONEY), "unprintable name"),
     ],
 )
@@ -312,6 +314,17 @@ def test_a_folder_that_cannot_be_a_policy_is_said(
     prepare(folder)
     with pytest.raises(PolicyError, match=message):
         Policy.load(folder, TOOLS)
+
+
+def test_a_file_replaced_with_its_old_time_and_size_is_another(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", MONEY)
+    before, file = stamp_of(tmp_path), tmp_path / "a.yaml"
+    time = file.stat().st_mtime_ns
+    assert stamp_of(tmp_path) == before
+    while stamp_of(tmp_path) == before:  # the inode's own clock goes in steps
+        file.write_text(MONEY.replace("hold", "deny"))
+        os.utime(file, ns=(time, time))
+    assert (file.stat().st_mtime_ns, file.stat().st_size) == (before[0][1], before[0][3])
 
 
 def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_the_reason_is_the_why_of_the_deciding_rules() -> None:
     assert decision.reason == "One. Two."
 
 
+def test_the_reason_says_which_rule_would_have_allowed_it_had_it_been_evaluated() -> None:
+    failing = rule("allow", WRITE.name, id="small", when="1 / (size(tool.labels) - 0) == 1")
+    held = ask(WRITE, failing)
+    assert (held.verdict, held.basis) == ("hold", "default")
+    assert "(small, which would allow it, could not be evaluated: " in held.reason
+    by_rule = ask(WRITE, failing, rule("hold", WRITE.name))
+    assert by_rule.reason.startswith("We hold. (small, which would allow it, ")
+
+
 def test_what_no_rule_speaks_of_is_held_unless_it_reads_and_reads_may_run() -> None:
     verdicts = [ask(tool).verdict for tool in (READ, WRITE, REFUND)]
     assert verdicts == ["allow", "hold", "hold"]

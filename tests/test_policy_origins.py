@@ -10,6 +10,7 @@ import pytest
 from agentrt import Policy, Tool, tool
 from agentrt.policy import Decision
 from agentrt.policy.cases import Case, Earlier, Expected, run_case
+from agentrt.policy.known import VALUE_MAX
 from agentrt.tools.result import result_json
 
 RULES = """\
@@ -162,3 +163,10 @@ def test_every_item_of_a_list_is_told_by_itself() -> None:
     reason = run_case(case, policy, TOOLS).decision.reason
     assert "'bob@evil.example' was found in" in reason
     assert "'eve@evil.example'" not in reason
+
+
+def test_a_value_too_long_to_name_anything_counts_against_the_call() -> None:
+    decision = ask("x" * (VALUE_MAX + 1), said="x" * (VALUE_MAX + 1))
+    assert decision.verdict == "hold"
+    assert "is too long to be looked up" in decision.reason
+    assert ask("x" * VALUE_MAX, said="x" * VALUE_MAX).verdict == "allow"

@@ -112,13 +112,14 @@ class Output:
         return wanted
 
     def _table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        cells = [[cell(self._said(name, row[name])) for name in columns] for row in rows]
+        cells = [[in_one_line(self._said(name, row[name])) for name in columns] for row in rows]
         if not sys.stdout.isatty():  # one tab between cells, no heading: for cut, awk and sort
             for line in cells:
                 click.echo("\t".join(line))
             return
         if not cells:
             return
+        cells = [[_shortened(text, CELL_MAX) for text in line] for line in cells]
         table = [[name.upper().replace("_", " ") for name in columns], *cells]
         widths = [max(len(line[place]) for line in table) for place in range(len(columns))]
         room = shutil.get_terminal_size().columns
@@ -140,8 +141,16 @@ class Output:
 
 def cell(text: str, *, width: int = CELL_MAX) -> str:
     """Untrusted text in one line, cut to `width`."""
-    flat = visible(" ".join(text.split()))
-    return flat if len(flat) <= width else f"{flat[: width - 3]}..."
+    return _shortened(in_one_line(text), width)
+
+
+def in_one_line(text: str) -> str:
+    """Untrusted text in one line."""
+    return visible(" ".join(text.split()))
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def left(until: int | None, now: int) -> str:

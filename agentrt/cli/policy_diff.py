@@ -18,7 +18,7 @@ from agentrt.errors import NotFound
 from agentrt.events import BundleLoaded
 from agentrt.policy import Policy, Rule, texts_in
 from agentrt.policy.bundle import sources_of
-from agentrt.policy.differences import Changed, Differences, Value, compare
+from agentrt.policy.differences import Changed, Differences, Value, compare, particulars
 from agentrt.policy.facts.discovery import discover_facts
 from agentrt.visible import visible
 
@@ -73,8 +73,10 @@ def _recorded(project: Project, digest: str) -> dict[str, str]:
 
 
 def _lines(found: Differences) -> Iterator[str]:
-    yield from (_rule_line("+", rule) for rule in found.added)
-    yield from (_rule_line("-", rule) for rule in found.removed)
+    for sign, rules in (("+", found.added), ("-", found.removed)):
+        for rule in rules:
+            yield _rule_line(sign, rule)
+            yield from (f"    {key}: {_told(said)}" for key, said in particulars(rule).items())
     yield from _changes("rule", found.changed)
     if found.default is not None:
         yield f"~ default for reads: {_change(found.default)}"

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import click
 
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import Output, narrate, prints_one, shown_path
 from agentrt.cli.project import Project
+from agentrt.errors import (
+    AgentrtError,
+    FactDefinitionError,
+    ProjectError,
+    ToolDefinitionError,
+)
 from agentrt.policy import PolicyProblem, find_problems, texts_in
 from agentrt.visible import visible
 
@@ -23,6 +30,9 @@ __all__ = ["check", "lint", "problem_data"]
 Format = Literal["text", "github"]
 
 DAY_MS = 86_400_000
+
+_PLACE = re.compile(r"(?P<file>[^\n]+?\.py):(?P<line>\d+):? (?P<message>.+)", re.DOTALL)
+"""How errors in a project's Python files begin."""
 
 _FORMAT = click.option(
     "--format",
@@ -47,8 +57,7 @@ def check(folder: Path, form: Format, output: Output) -> None:
       agentrt policy check
       agentrt policy check --format github
     """
-    project = Project.find(folder)
-    _tell(_problems(project), project, form, output)
+    _tell_problems(Project.find(folder), form, output)
 
 
 @click.command
@@ -75,8 +84,33 @@ def lint(folder: Path, stale: bool, days: int, form: Format, output: Output) -> 
       agentrt policy lint --stale --days 30
     """
     project = Project.find(folder)
-    found = _stale(project, days) if stale else _problems(project)
+    if stale:
+        _tell(_stale(project, days), project, form, output)
+    else:
+        _tell_problems(project, form, output)
+
+
+def _tell_problems(project: Project, form: Format, output: Output) -> None:
+    try:
+        found = _problems(project)
+    except (FactDefinitionError, ProjectError, ToolDefinitionError) as error:
+        _tell_broken(error, form, output)
     _tell(found, project, form, output)
+
+
+def _tell_broken(error: AgentrtError, form: Format, output: Output) -> NoReturn:
+    """A Python file of the project that cannot be read, told as a problem at its place."""
+    place = _PLACE.match(str(error))
+    if place is None:
+        raise error
+    file = shown_path(Path(place["file"]))
+    problem = PolicyProblem(file, int(place["line"]), 1, place["message"])
+    if form == "github" and not output.json:
+        click.echo(_annotation(problem))
+    else:
+        output.one({"ok": False, "problems": [problem_data(problem)]}, _lines([problem]))
+    narrate("1 error; the rules were not checked")
+    sys.exit(Exit.FAILED)
 
 
 def _problems(project: Project) -> list[PolicyProblem]:

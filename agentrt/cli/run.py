@@ -277,7 +277,8 @@ class Narrator:
         look = "why" if ended.all_calls else "runs view"
         narrate(f"{summary(ended)}  agentrt {look} {ended.id}", bold=True)
         for call in ended.held:
-            narrate(f"  {call.id} waits for a person: agentrt approvals view {call.id}")
+            whom = ", ".join(call.awaiting) or "a person"
+            narrate(f"  {call.id} waits for {whom}: agentrt approvals view {call.id}")
         for call in ended.in_doubt:
             narrate(f"  {call.id} is in doubt: agentrt approvals view {call.id}")
         if not ended.over or ended.resumable:

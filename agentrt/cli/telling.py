@@ -98,7 +98,7 @@ class Teller:
         match event:
             case CallDecided():
                 self._decided[event.call] = event
-                yield from _decided(event, self._now)
+                yield from _decided(event, self._run, self._now)
             case CallApproved():
                 yield f"  = {event.call} approved by {_signed(event)}"
             case CallRejected():
@@ -130,7 +130,7 @@ class Teller:
             yield from _indented(event.result)
 
 
-def _decided(event: CallDecided, now: int) -> Iterator[str]:
+def _decided(event: CallDecided, run: str, now: int) -> Iterator[str]:
     if event.editor:
         yield f"  = {event.call} changed by {cell(event.editor)}: {_arguments_told(event)}"
         return
@@ -141,22 +141,33 @@ def _decided(event: CallDecided, now: int) -> Iterator[str]:
             yield f"  x {_call_told(event)}  DENIED {rules_told(event.rules, event.basis)}"
             yield from _indented(event.reason, by=4)
         case "hold":
-            yield from _held(event, now)
+            yield from _held(event, run, now)
         case _:
             assert_never(event.verdict)
 
 
-def _held(event: CallDecided, now: int) -> Iterator[str]:
+def _held(event: CallDecided, run: str, now: int) -> Iterator[str]:
     what = cell(event.preview) if event.preview else _arguments_told(event)
     rules = rules_told(event.rules, event.basis)
-    yield f"  ! {event.tool}  {what}  HELD {rules}  {event.call}"
+    word = "DEFERRED" if event.awaiting else "HELD"
+    yield f"  ! {event.tool}  {what}  {word} {rules}  {event.call}"
     yield f"    {visible(event.reason)}"
+    if event.awaiting:
+        yield from _deferred(event, run, now)
+        return
     if event.approver:
         expires = left(event.approver.expires_at, now)
         yield f"    waits for {asked_of(event.approver)}, {expires} left"
     digest = event.arguments_digest[:DIGEST_SHOWN]
     yield f"    agentrt approvals view {event.call}"
     yield f'    agentrt approve {event.call} --arguments {digest} --reason "..."'
+
+
+def _deferred(event: CallDecided, run: str, now: int) -> Iterator[str]:
+    """A call that waits for facts, and only when none comes for a reviewer."""
+    facts = ", ".join(map(visible, event.awaiting))
+    yield f"    waits for {facts}, {left(event.until, now)} left, then a person is asked"
+    yield f"    agentrt runs state {run} {visible(event.awaiting[0])} VALUE"
 
 
 def asked_of(approver: Approver) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +34,8 @@ from agentrt.policy.vocabulary import Vocabulary
 __all__ = ["Bound", "Mistake", "bind", "expressions", "parsed"]
 
 Path = tuple[str, ...]
+
+_WORDS = re.compile(r"[\w .:@-]+")
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,17 @@ def _typed(
     except Malformed as error:
         return [Mistake(path, error.message, error.start, error.end)]
     except Mistyped as error:
-        return [Mistake(path, found.message, found.start, found.end) for found in error.problems]
+        meant = _meant_as_text(path, text, wanted)
+        return [
+            Mistake(path, f"{found.message}{meant}", found.start, found.end)
+            for found in error.problems
+        ]
+
+
+def _meant_as_text(path: Path, text: str, wanted: tuple[Type, ...]) -> str:
+    """What to write where a rule sets an argument to a text and leaves out the inner quotes."""
+    is_text = path[0] == "set" and cel.accepts(wanted[-1], cel.STRING)
+    return f"; for the text itself write '\"{text}\"'" if is_text and _WORDS.fullmatch(text) else ""
 
 
 def _checked(

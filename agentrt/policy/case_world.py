@@ -118,7 +118,8 @@ def _of_arguments(tool: Tool, args: Mapping[str, Any], path: Path) -> Iterator[M
 
 def _types(policy: Policy) -> dict[str, Type]:
     """The types of all that a case can state; who the user is has a key of its own."""
-    facts = {fact.name: fact.type for fact in policy.vocabulary.facts}
+    vocabulary = policy.vocabulary
+    facts = {fact.name: vocabulary.type_of(fact) for fact in vocabulary.facts}
     return facts | {name: kind for name, (kind, _) in _SELDOM.items()}
 
 

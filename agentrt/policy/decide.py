@@ -191,13 +191,20 @@ def _awaited(judgement: Judgement) -> tuple[str, ...]:
 
 def _reason(deciding: Sequence[Bound], judgement: Judgement, awaiting: Sequence[str]) -> str:
     said = list(dict.fromkeys(part for bound in deciding for part in _grounds(bound, judgement)))
-    said += [
-        f"({bound.rule.id} could not be evaluated: {judgement.failed[bound.rule.id]}.)"
-        for bound in deciding
-        if bound.rule.id in judgement.failed
-    ]
+    said += [*_failures(deciding, judgement), *_failures(judgement.considered, judgement)]
     said += [f"(It waits for {', '.join(awaiting)}.)"] if awaiting else []
     return " ".join(said)
+
+
+def _failures(bounds: Iterable[Bound], judgement: Judgement) -> list[str]:
+    """Why rules could not be evaluated; one that would allow the call is then not heard."""
+    return [
+        f"({bound.rule.id}, which would allow it, could not be evaluated: {failed}.)"
+        if bound.rule.decide == "allow"
+        else f"({bound.rule.id} could not be evaluated: {failed}.)"
+        for bound in bounds
+        if bound.rule.mode == "enforce" and (failed := judgement.failed.get(bound.rule.id))
+    ]
 
 
 def _grounds(bound: Bound, judgement: Judgement) -> list[str]:
@@ -216,7 +223,12 @@ def _by_default(
     verdict: DefaultRead = default_read if effect == "read" else "hold"
     return replace(
         _by_effect(effect, verdict, bundle),
-        reason=_default_reason(tool.name, effect, verdict, bool(judgement.considered)),
+        reason=" ".join(
+            [
+                _default_reason(tool.name, effect, verdict, bool(judgement.considered)),
+                *_failures(judgement.considered, judgement),
+            ]
+        ),
         considered=_refs(judgement.considered),
         shadow=_refs(judgement.shadow),
         failed=judgement.failed,

@@ -13,7 +13,7 @@ from agentrt.policy.reviewers import Reviewer
 from agentrt.policy.rules import Rule, ToolLike
 from agentrt.policy.tools_file import Raise, as_seen
 
-__all__ = ["Changed", "Differences", "Value", "compare"]
+__all__ = ["Changed", "Differences", "Value", "compare", "particulars"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,13 @@ def _meaning(rule: Rule) -> dict[str, Any]:
     for path, text in expressions(rule):
         _put(data, path, _in_one_form(text))
     return dict(_flat(data))
+
+
+def particulars(rule: Rule) -> dict[str, Any]:
+    """What the rule says beyond whom it decides, how and when: its limit, its approvers, ..."""
+    plain = Rule(id=rule.id, decide=rule.decide, tools=rule.tools, when=rule.when, why=rule.why)
+    usual = _meaning(plain)
+    return {key: said for key, said in _meaning(rule).items() if usual.get(key) != said}
 
 
 def _put(data: dict[str, Any], path: tuple[str, ...], value: str) -> None:

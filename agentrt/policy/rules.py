@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import date
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
@@ -266,9 +267,15 @@ class Rule(_Value):
         An allow rule speaks of an irreversible tool only by its exact name: no pattern may
         let run what was added after the pattern was written.
         """
+        if tool.name in self.tools:
+            return True
         if self.decide == "allow" and effect_of(tool) == "irreversible":
-            return tool.name in self.tools
-        return any(selects(selector, tool) for selector in self.tools)
+            return False
+        return any(selects(selector, tool) for selector in self._patterns)
+
+    @cached_property
+    def _patterns(self) -> tuple[str, ...]:
+        return tuple(selector for selector in self.tools if not is_name(selector))
 
     def meaning(self) -> dict[str, Any]:
         """The rule as JSON data without what changes nothing: places, owner, review date."""

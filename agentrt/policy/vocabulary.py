@@ -18,11 +18,12 @@ from agentrt.policy.cel import (
     Field,
     Function,
     ListOf,
+    MapOf,
     Record,
     Type,
     schema_type,
 )
-from agentrt.policy.facts.fact import NAME, Fact
+from agentrt.policy.facts.fact import NAME, TOOL_NAME, Fact
 from agentrt.policy.facts.standard import STANDARD_FACTS
 from agentrt.policy.known import Known
 from agentrt.policy.rules import EFFECTS, STANDARD_LABELS, ToolLike
@@ -47,6 +48,7 @@ class Vocabulary:
 
     facts: tuple[Fact, ...] = STANDARD_FACTS
     labels: tuple[str, ...] = tuple(sorted(STANDARD_LABELS))
+    tools: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, facts: Iterable[Fact], tools: Iterable[ToolLike]) -> Vocabulary:
@@ -54,10 +56,11 @@ class Vocabulary:
 
         Raises FactDefinitionError.
         """
-        labels = {*STANDARD_LABELS, *(label for tool in tools for label in tool.labels)}
-        own = tuple(facts)
+        own, known = tuple(facts), tuple(tools)
         _check_names(own)
-        return cls((*STANDARD_FACTS, *own), tuple(sorted(labels)))
+        labels = {*STANDARD_LABELS, *(label for tool in known for label in tool.labels)}
+        names = sorted(tool.name for tool in known)
+        return cls((*STANDARD_FACTS, *own), tuple(sorted(labels)), tuple(names))
 
     @cached_property
     def by_name(self) -> Mapping[str, Fact]:
@@ -81,18 +84,39 @@ class Vocabulary:
 
     def roots(self, tool: ToolLike, beside: Sequence[ToolLike]) -> dict[str, Type]:
         """The types of everything for a rule on `tool` that covers the tools `beside` too."""
-        return {**self._roots, "args": _arguments(tool, beside), "tool": self._tool(tool, beside)}
-
-    def _tool(self, tool: ToolLike, beside: Sequence[ToolLike]) -> Type:
-        names = tuple(sorted({tool.name, *(other.name for other in beside)}))
-        label = Enum(self.labels)
-        return Record(
+        together = self._together(beside)
+        args = Record({**together.arguments, **self._arguments(tool)})
+        about = Record(
             {
-                "name": Field(Enum(names)),
+                "name": Field(Enum(tuple(sorted({tool.name, *together.names})))),
                 "effect": Field(Enum(EFFECTS)),
-                "labels": Field(ListOf(label)),
+                "labels": Field(ListOf(Enum(self.labels))),
             }
         )
+        return {**self._roots, "args": args, "tool": about}
+
+    def _together(self, tools: Sequence[ToolLike]) -> _Together:
+        """What tools have together, found once: a bundle asks for each rule and tool."""
+        key = tuple(map(id, tools))
+        if key not in self._groups:
+            found = _together(tools, [self._arguments(tool) for tool in tools])
+            self._groups[key] = found
+        return self._groups[key]
+
+    def _arguments(self, tool: ToolLike) -> Mapping[str, Field]:
+        schema = tool.input_schema
+        if id(schema) not in self._read:
+            self._read[id(schema)] = schema, _fields_of(schema)
+        return self._read[id(schema)][1]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[int, ...], _Together]:
+        return {}
+
+    @cached_property
+    def _read(self) -> dict[int, tuple[Any, Mapping[str, Field]]]:
+        """The arguments of each schema, beside the schema itself, which so keeps its identity."""
+        return {}
 
     @cached_property
     def _roots(self) -> dict[str, Type]:
@@ -105,7 +129,24 @@ class Vocabulary:
         }
 
     def _fields(self, scope: str) -> dict[str, Field]:
-        return {fact.short_name: Field(fact.type) for fact in self.facts if fact.scope == scope}
+        return {
+            fact.short_name: Field(self.type_of(fact)) for fact in self.facts if fact.scope == scope
+        }
+
+    def type_of(self, fact: Fact) -> Type:
+        """The type of a fact's value, with the names of the tools where it speaks of tools."""
+        return self._with_tools(fact.type)
+
+    def _with_tools(self, kind: Type) -> Type:
+        """The type with the names of the tools that there are, for whoever misspells one."""
+        match kind:
+            case ListOf():
+                return ListOf(self._with_tools(kind.item))
+            case MapOf():
+                return MapOf(self._with_tools(kind.key), self._with_tools(kind.value))
+            case _ if kind == TOOL_NAME:
+                return Enum(self.tools) if self.tools else STRING
+        return kind
 
 
 def _check_names(facts: Iterable[Fact]) -> None:
@@ -127,17 +168,29 @@ def about_tool(tool: ToolLike) -> dict[str, Any]:
     return {"name": tool.name, "effect": tool.effect, "labels": sorted(tool.labels)}
 
 
-def _arguments(tool: ToolLike, beside: Sequence[ToolLike]) -> Type:
-    """The arguments of a tool; what only others have may be asked for with has()."""
-    own = _fields_of(tool)
-    others: dict[str, Field] = {}
-    for other in beside:
-        for name, found in _fields_of(other).items():
-            same = name not in others or others[name].type == found.type
-            others[name] = Field(found.type if same else ANY, optional=True)
-    return Record({**others, **own})
+@dataclass(frozen=True)
+class _Together:
+    """What the tools that a rule covers have together."""
+
+    tools: tuple[ToolLike, ...]
+    """The tools themselves, which so keep their identity."""
+    arguments: Mapping[str, Field]
+    """The arguments that any of them has: a rule on all may ask for each with has()."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(tool.name for tool in self.tools)
 
 
-def _fields_of(tool: ToolLike) -> Mapping[str, Field]:
-    kind = schema_type(tool.input_schema)
+def _together(tools: Sequence[ToolLike], arguments: Sequence[Mapping[str, Field]]) -> _Together:
+    found: dict[str, Field] = {}
+    for own in arguments:
+        for name, field in own.items():
+            same = name not in found or found[name].type == field.type
+            found[name] = Field(field.type if same else ANY, optional=True)
+    return _Together(tuple(tools), found)
+
+
+def _fields_of(schema: Mapping[str, Any]) -> Mapping[str, Field]:
+    kind = schema_type(schema)
     return kind.fields if isinstance(kind, Record) else {}

@@ -42,6 +42,7 @@ from agentrt.policy.cel.types import (
     Nullable,
     Record,
     Type,
+    accepts,
 )
 from agentrt.policy.cel.writing import written
 
@@ -75,6 +76,7 @@ __all__ = [
     "Type",
     "Undetermined",
     "Unknown",
+    "accepts",
     "adapted",
     "check",
     "compile",

@@ -58,6 +58,7 @@ from agentrt.policy.cel.types import (
     NOTHING,
     NULL,
     STRING,
+    TIMESTAMP,
     Enum,
     ListOf,
     MapOf,
@@ -92,6 +93,11 @@ _OTHER_LANGUAGES = {
     "search": "matches()",
     "str": "string()",
     "float": "double()",
+    "lower": 'matches("(?i)...")',
+    "upper": 'matches("(?i)...")',
+    "date": 'timestamp("2026-01-01T00:00:00Z")',
+    "datetime": 'timestamp("2026-01-01T00:00:00Z")',
+    "timedelta": 'duration("1h30m")',
 }
 """What functions are called elsewhere."""
 _KEYS = (BOOL, INT, STRING)
@@ -235,6 +241,7 @@ class _Checking:
                     self._tell(expr, may_be_missing(expr))
                 return field.type
             case MapOf() if accepts(of.key, STRING):
+                self._tell_no_key(expr.of, of, expr, expr.field)
                 return of.value
         return self._no_field(expr, of)
 
@@ -245,6 +252,7 @@ class _Checking:
             case Record() if field.field in of.fields:
                 self.types[field] = of.fields[field.field].type
             case MapOf() if accepts(of.key, STRING):
+                self._tell_no_key(field.of, of, field, field.field)
                 self.types[field] = of.value
             case _:
                 self._no_field(field, of)
@@ -261,7 +269,9 @@ class _Checking:
             case ListOf():
                 advice = f"write {whole}[0], {whole}.exists(x, ...) or size({whole})"
                 return self._tell(expr, f"{whole} is a list, without fields: {advice}")
-        return self._tell_unfit(expr.of, of, NOTHING, f"{whole} is {a(of)}, without fields")
+        advice = f": write {whole}.getHours() and the like" if of == TIMESTAMP else ""
+        message = f"{whole} is {a(of)}, without fields{advice}"
+        return self._tell_unfit(expr.of, of, NOTHING, message)
 
     def _index(self, expr: Index, scope: _Scope) -> Type:
         of = self._ready(expr.of, scope)
@@ -269,6 +279,8 @@ class _Checking:
             case ListOf() | MapOf():
                 wanted = INT if isinstance(of, ListOf) else of.key
                 self._expect(expr.key, scope, wanted, f"an index of {shown(expr.of)} is")
+                if isinstance(of, MapOf) and isinstance(expr.key, Literal):
+                    self._tell_no_key(expr.of, of, expr.key, expr.key.value)
                 found = of.item if isinstance(of, ListOf) else of.value
                 return found if found != NOTHING else self._tell(expr, "there is nothing in it")
         self.type_of(expr.key, scope)
@@ -348,6 +360,8 @@ class _Checking:
             self._tell_impossible(str(item), item.type, part)
         if isinstance(of.type, ListOf):
             self._tell_impossible(f"each of {of}", of.type.item, expr.item)
+        if isinstance(of.type, MapOf) and isinstance(expr.item, Literal):
+            self._tell_no_key(expr.of, of.type, expr.item, expr.item.value)
         self._mean(expr, overload)
         return BOOL
 
@@ -364,6 +378,11 @@ class _Checking:
             value = other.value
             if isinstance(value, str) and value not in known.values:
                 self._tell(other, never(subject, known, value))
+
+    def _tell_no_key(self, whole: Expr, of: MapOf, place: Expr, key: object) -> None:
+        """Tell it when a map with a few known keys is asked for another."""
+        if isinstance(of.key, Enum) and isinstance(key, str) and key not in of.key.values:
+            self._tell(place, never(f"a key of {shown(whole)}", of.key, key))
 
     def _mean(self, expr: Expr, overload: Overload | None) -> Type:
         if overload is None:
@@ -485,6 +504,9 @@ class _Checking:
         for part, kind in zip(parts, given, strict=True):
             if kind == ANY:
                 return self._tell(part, several_types(part))
+        if expr.name == "contains" and isinstance(given[0], ListOf):
+            whole = shown(parts[0])
+            return self._tell(expr, f"{whole} is a list: write {shown(parts[-1])} in {whole}")
         forms = [each.parameters for each in standard.overloads if ANY not in each.parameters]
         known = ", ".join(_form(expr, form) for form in forms)
         return self._tell(expr, f"there is no {_form(expr, given)}, but {known}")

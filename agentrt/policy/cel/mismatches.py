@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ __all__ = [
 
 _SHOWN_CHARACTERS_MAX = 60
 _SHOWN_VALUES_MAX = 8
+_BARE_DAY = re.compile(r"(\d{4}) - (\d{1,2}) - (\d{1,2})")
+"""How a day is read that has no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def not_among(item: Operand, of: Operand) -> str:
 
 def unlike(op: str, left: Operand, right: Operand) -> str:
     """Why `left op right` has no meaning."""
-    for told in (_literal_number, _number, _text, _time):
+    for told in (_literal_number, _number, _text, _list, _time, _bare_time):
         for given, wanted in ((right, left), (left, right)):
             if message := told(given, wanted):
                 return message
@@ -155,6 +158,25 @@ def _text(given: Operand, wanted: Operand) -> str:
         return f"{wanted} is a bool: write {value}, not {given}"
     if wanted.type in (INT, DOUBLE) and isinstance(value, str):
         return f"{wanted} is {a(wanted.type)}, not a string: write a number without quotes"
+    return ""
+
+
+def _list(given: Operand, wanted: Operand) -> str:
+    if not isinstance(wanted.type, ListOf) or widened(wanted.type.item) != widened(given.type):
+        return ""
+    return f"{wanted} is a list: write {given} in {wanted}"
+
+
+def _bare_time(given: Operand, wanted: Operand) -> str:
+    """A day without quotes is a subtraction, and a number has no unit."""
+    if given.type != INT:
+        return ""
+    day = _BARE_DAY.fullmatch(str(given))
+    if wanted.type == TIMESTAMP and day:
+        moment = "{}-{:0>2}-{:0>2}T00:00:00Z".format(*day.groups())
+        return f'{wanted} is a timestamp, and {given} a number: write timestamp("{moment}")'
+    if wanted.type == DURATION and isinstance(given.expr, Literal):
+        return f'{wanted} is a duration: write duration("{given}s"), or h or m instead of s'
     return ""
 
 

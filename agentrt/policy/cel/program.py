@@ -34,7 +34,11 @@ class Program:
 
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
-        self._evaluate = compiled(checked)
+
+    @cached_property
+    def _evaluate(self) -> Evaluate:
+        """Compiled when it is first asked: a bundle holds far more than a run comes by."""
+        return compiled(self.checked)
 
     def __call__(self, values: Mapping[str, Any], host: Any = None) -> Any:
         """The value of the condition: bool, int, float, str, None, Timestamp, Duration, list, dict.

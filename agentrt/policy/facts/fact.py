@@ -32,15 +32,27 @@ from agentrt.events import (
     RunCancelled,
     RunFailed,
 )
-from agentrt.policy.cel import BOOL, DOUBLE, INT, STRING, ListOf, Type
+from agentrt.policy.cel import BOOL, DOUBLE, INT, STRING, Enum, ListOf, Type
 from agentrt.policy.facts.collected import Collected
 from agentrt.policy.facts.counted import Counted
 from agentrt.policy.facts.tally import Tally
 
-__all__ = ["CALL_EVENTS", "NAME", "DecidedCall", "Fact", "counting", "fact", "over_calls"]
+__all__ = [
+    "CALL_EVENTS",
+    "NAME",
+    "TOOL_NAME",
+    "DecidedCall",
+    "Fact",
+    "counting",
+    "fact",
+    "over_calls",
+]
 
 NAME = re.compile(r"(run|user)\.[a-z][a-z0-9_]*")
 """How a fact can be called."""
+
+TOOL_NAME = Enum(())
+"""The type of a tool's name: the vocabulary says which tools there are."""
 
 Heard = tuple[type[Event], ...]
 """Kinds of events."""

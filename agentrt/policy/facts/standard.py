@@ -15,9 +15,9 @@ from agentrt.events import (
     ClaudeReplied,
     Record,
 )
-from agentrt.policy.cel import BOOL, DOUBLE, INT, STRING, Failed, ListOf, MapOf
+from agentrt.policy.cel import BOOL, DOUBLE, INT, Failed, ListOf, MapOf
 from agentrt.policy.facts.counted import Counted
-from agentrt.policy.facts.fact import CALL_EVENTS, Fact, counting, over_calls
+from agentrt.policy.facts.fact import CALL_EVENTS, TOOL_NAME, Fact, counting, over_calls
 from agentrt.policy.facts.tallies import Tallies
 from agentrt.policy.facts.tally import Tally
 from agentrt.run.replacing import replace
@@ -115,7 +115,7 @@ STANDARD_FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "run.calls_of",
-        MapOf(STRING, INT),
+        MapOf(TOOL_NAME, INT),
         'The same for each tool: `run.calls_of["send_mail"]`; a tool without a call counts 0.',
         CALL_EVENTS,
         Counted(Tallies()),
@@ -125,7 +125,7 @@ STANDARD_FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "run.tools_used",
-        ListOf(STRING),
+        ListOf(TOOL_NAME),
         "The names of the tools that `run.calls` counts, sorted.",
         CALL_EVENTS,
         Counted(Tallies()),

@@ -21,6 +21,7 @@ __all__ = ["WideText", "read_widely", "wide_probes"]
 
 # O and 0, I, l and 1 are written for one another.
 _SHAPES = str.maketrans("oil", "011")
+_BEGINNING = re.compile(rb"[^\x00]")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 _GRAM = 3
 _INSIDE, _LETTERS, _FIGURES = range(3)
@@ -50,7 +51,8 @@ class _Reading:
             whole_words = self.begins[start] and self.begins[end]
             if whole_words and (not figures or _FIGURES in self.begins[start:end]):
                 return True
-            start = self.compact.find(run, start + 1)
+            following = _BEGINNING.search(self.begins, start + 1)
+            start = self.compact.find(run, following.start()) if following else -1
         return False
 
 
