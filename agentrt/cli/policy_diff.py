@@ -86,9 +86,9 @@ def _lines(found: Differences) -> Iterator[str]:
         yield f"{sign} tools.yaml {_told(said)}"
     yield from (f"~ fact {fact.key}: {_fact(fact)}" for fact in found.facts)
     yield from _changes("tool", found.tools)
-    for rule in found.rewritten:
-        changes = ", ".join(f"{value.key} {_change(value)}" for value in rule.values)
-        yield f"  rule {rule.name} means the same: {changes}"
+    for one in found.rewritten:
+        changes = ", ".join(f"{value.key} {_change(value)}" for value in one.values)
+        yield f"  rule {one.name} means the same: {changes}"
     if found.same:
         texts = "the same texts" if found.same_texts else "the texts differ and mean the same"
         yield f"no difference: {texts}"
