@@ -16,10 +16,12 @@ AgentrtError
 │   └── SignatureInvalid
 ├── RunError                a run cannot go on
 │   ├── RunOver
-│   └── CarriedElsewhere
+│   ├── CarriedElsewhere
+│   └── Overloaded
 ├── StoreError              the audit store cannot be used: nothing runs
 │   ├── StoreUnavailable
 │   ├── StoreTooNew
+│   ├── RecordTooNew
 │   ├── StoreCorrupt
 │   ├── SQLiteTooOld
 │   ├── Conflict
@@ -48,8 +50,10 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NotHeld",
+    "Overloaded",
     "PolicyError",
     "ProjectError",
+    "RecordTooNew",
     "RunError",
     "RunOver",
     "SQLiteTooOld",
@@ -136,6 +140,10 @@ class CarriedElsewhere(RunError):
     """Another living process carries this run."""
 
 
+class Overloaded(RunError):
+    """There is too much to do already: nothing was recorded, try again later."""
+
+
 class StoreError(AgentrtError):
     """The audit store cannot be used, so nothing runs."""
 
@@ -146,6 +154,10 @@ class StoreUnavailable(StoreError):
 
 class StoreTooNew(StoreError):
     """The audit store was written by a newer agentrt: upgrade this one."""
+
+
+class RecordTooNew(StoreError):
+    """A newer agentrt wrote this record: upgrade this one."""
 
 
 class StoreCorrupt(StoreError):

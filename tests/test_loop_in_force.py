@@ -15,11 +15,11 @@ import pytest
 from office import Office, in_one_turn, one_call, only_call
 
 from agentrt import Policy, Runtime, tool
-from agentrt import runtime as runtime_file
 from agentrt.claude import Claude
 from agentrt.errors import NotAllowed, PolicyError
 from agentrt.events import BundleLoaded, BundleRefused, CallDecided
 from agentrt.run import Run
+from agentrt.runtime import policy_watch as policy_watch_file
 from agentrt.testing import ToolUse
 
 ALLOW = "rules:\n  - {id: go, decide: allow, tools: [give_back], why: Go.}\n"
@@ -62,7 +62,7 @@ class Project(Office):
                 claude=claude,
                 **options,
             ) as runtime:
-                await runtime._look_at_policy()
+                await runtime._policy_watch.look()
                 yield runtime
         finally:
             await claude.close()
@@ -71,13 +71,13 @@ class Project(Office):
 @pytest.fixture(autouse=True)
 def _looks_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its first look a runtime looks at the folder when a test says so."""
-    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 1e9)
+    monkeypatch.setattr(policy_watch_file, "POLICY_LOOK_S", 1e9)
 
 
 def look_always(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it look at each of its ticks."""
-    monkeypatch.setattr(runtime_file, "POLICY_LOOK_S", 0)
-    runtime._next_policy_look = 0
+    monkeypatch.setattr(policy_watch_file, "POLICY_LOOK_S", 0)
+    runtime._policy_watch._next_look = 0
 
 
 @pytest.fixture
@@ -308,10 +308,10 @@ async def test_a_broken_policy_is_told_of_once_and_a_mended_one_holds(
                 desk.write(BROKEN)
             assert "'perhaps' is not deny, hold or allow" in message()
             for _ in range(3):
-                await runtime._look_at_policy()
+                await runtime._policy_watch.look()
             assert [event.type for event in chain(runtime)] == ["bundle.loaded", "bundle.refused"]
             desk.write(DENY)
-            await runtime._look_at_policy()
+            await runtime._policy_watch.look()
             assert [rule.id for rule in runtime.policy.rules] == ["stop"]
             assert [event.type for event in chain(runtime)][2:] == ["bundle.loaded"]
 

@@ -195,9 +195,7 @@ class ApprovalQueue:
 
     async def expire_due(self) -> list[str]:
         """Close the held calls whose time is over; the runs that this moved on."""
-        now = self._store.clock()
-        rows = self._store.calls(status=("held", "deferred"))
-        due = [row for row in rows if row.expires_at is not None and row.expires_at <= now]
+        due = self._store.calls(status=("held", "deferred"), due_by=self._store.clock())
         return [row.run for row in due if await self._expire(row)]
 
     # ---------------------------------------------------------------------------------------

@@ -12,7 +12,16 @@ from sqlalchemy.dialects.sqlite import insert as insert_into
 from agentrt.audit.projections import PROJECTIONS, project
 from agentrt.audit.records import Written, write_record
 from agentrt.audit.statements import Prepared
-from agentrt.audit.tables import ContentRow, EventRow, LeaseRow, RunRow, SharedRow, columns
+from agentrt.audit.tables import (
+    ContentRow,
+    EventRow,
+    LeaseRow,
+    RunRow,
+    ServedRow,
+    SharedRow,
+    WorkerRow,
+    columns,
+)
 from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
 from agentrt.run import Run, evolve
@@ -79,7 +88,7 @@ INSERT_EVENT = Prepared(_insert(EventRow, "header", "hash"))
 INSERT_CONTENT = Prepared(_insert(ContentRow, "run", "seq", "part", "salt", "body"))
 INSERT_SHARED = Prepared(_insert(SharedRow, "digest", "body").on_conflict_do_nothing())
 UPSERT: dict[type, Prepared] = {
-    table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow)
+    table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow, WorkerRow, ServedRow)
 }
 
 

@@ -11,7 +11,16 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, in
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
-from agentrt.audit.tables import ContentRow, EventRow, SharedRow, StoreRow, columns
+from agentrt.audit.tables import (
+    ContentRow,
+    EventRow,
+    RunRow,
+    ServedRow,
+    SharedRow,
+    StoreRow,
+    WorkerRow,
+    columns,
+)
 from agentrt.errors import SQLiteTooOld, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 
 __all__ = ["FAILURES", "FORMAT", "open_database", "sqlite_module", "store_row", "unavailable"]
@@ -102,6 +111,7 @@ def open_database(path: Path, *, create: bool, read_only: bool = False) -> Engin
         _check_format(engine, path)
         if not read_only:
             _use_wal(engine)
+            _add_what_is_missing(engine)
     except FAILURES as error:
         engine.dispose()
         raise unavailable(path, error) from error
@@ -171,6 +181,19 @@ def _make_tables(engine: Engine, path: Path) -> None:
                 created_at=time.time_ns() // 1_000_000,
             )
         )
+
+
+def _add_what_is_missing(engine: Engine) -> None:
+    """Make what stores of earlier versions lack, none of which holds anything of the records."""
+    with engine.connect() as connection:
+        if inspect(connection).has_table(str(WorkerRow.__tablename__)):
+            return
+    later: tuple[Any, ...] = (RunRow, WorkerRow, ServedRow)
+    run, *tables = (row.__table__ for row in later)
+    with engine.execution_options(immediate=True).begin() as connection:
+        SQLModel.metadata.create_all(connection, tables=tables)
+        for index in run.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _own_tables() -> list[Any]:

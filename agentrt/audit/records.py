@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentrt.errors import StoreCorrupt
-from agentrt.events import FORMAT_VERSION, AnyEvent, Record, load_event
+from pydantic import ValidationError
+
+from agentrt.errors import RecordTooNew, StoreCorrupt, StoreError
+from agentrt.events import FORMAT_VERSION, AnyEvent, Record, event_types, load_event
 
 __all__ = ["Part", "Written", "commitment", "read_record", "record_hash", "write_record"]
 
@@ -82,7 +84,8 @@ def read_record(
 ) -> Record:
     """The record back from what is stored. It does not check the hashes: `verify` does.
 
-    Raises StoreCorrupt for a header that is none.
+    Raises StoreCorrupt for a header that is none, and RecordTooNew for one that a newer agentrt
+    wrote: of a later format, of a type or with a field that this one does not know.
     """
     try:
         data: dict[str, Any] = json.loads(header)
@@ -92,11 +95,9 @@ def read_record(
         fields = {name: value for name, value in data.items() if name not in ENVELOPE}
         if data["type"] != "run.started":
             fields.pop("user_ref", None)  # of the record: only a start states it itself
-        event = load_event(fields, bodies)
+        event = _event(data["v"], fields, bodies)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreCorrupt(
-            f"A record cannot be read: {type(error).__name__}. Run `agentrt audit verify`."
-        ) from error
+        raise _unreadable(header, hash, error) from error
     return Record(
         run=data["run"],
         seq=data["seq"],
@@ -106,6 +107,38 @@ def read_record(
         hash=hash,
         forgotten=frozenset(name for name in names if bodies[name] is None),
     )
+
+
+def _event(version: int, fields: Mapping[str, Any], bodies: Mapping[str, bytes | None]) -> AnyEvent:
+    if version > FORMAT_VERSION:
+        raise ValueError(version)
+    return load_event(fields, bodies)
+
+
+def _unreadable(header: bytes, hash: bytes, error: Exception) -> StoreError:
+    """A record that is as it was written, by a newer agentrt; or one that nobody wrote so."""
+    if record_hash(header) == hash and (unknown := _unknown(json.loads(header), error)):
+        return RecordTooNew(
+            f"A record of this run has {unknown}, which this agentrt does not know: a newer one "
+            "wrote it, and the run is left to that one. Upgrade this one."
+        )
+    return StoreCorrupt(
+        f"A record cannot be read: {type(error).__name__}. Run `agentrt audit verify`."
+    )
+
+
+def _unknown(data: Any, error: Exception) -> str | None:
+    """What of an intact header this version does not know."""
+    if not isinstance(data, dict) or not isinstance(data.get("v"), int):
+        return None
+    if data["v"] > FORMAT_VERSION:
+        return f"the format {data['v']}"
+    if data.get("type") not in event_types():
+        return f"the type {data.get('type')!r}"
+    if not isinstance(error, ValidationError):
+        return None
+    new = [each["loc"][-1] for each in error.errors() if each["type"] == "extra_forbidden"]
+    return f"the field {new[0]!r}" if new and len(new) == error.error_count() else None
 
 
 def canonical(header: Mapping[str, Any]) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,9 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
-from agentrt.audit.appends import LEASE, Draft, check_head, check_lease, insert, put
+from agentrt.audit.appends import Draft, check_head, check_lease, insert, put
+from agentrt.audit.bell import Bell
+from agentrt.audit.claims import STORE_CHAIN, Claims
 from agentrt.audit.database import FAILURES, open_database, store_row, unavailable
 from agentrt.audit.processes import Process, is_alive
 from agentrt.audit.reads import (
@@ -62,8 +66,7 @@ __all__ = ["STORE_CHAIN", "AuditStore", "Watch"]
 
 T = TypeVar("T")
 
-STORE_CHAIN = "store"
-"""The chain of the store's own events."""
+logger = logging.getLogger("agentrt")
 
 CLOCK_TOLERANCE_MS = 5_000
 """How far the clock may be behind the newest record before nothing is decided any more."""
@@ -106,6 +109,14 @@ class AuditStore:
         self.id = row.id
         self._ref_key = row.ref_key
         self._writer = None if read_only else Writer(self._engine, self.path)
+        self.bell: Bell | None = None
+        """Rung when an append leaves a run that could go on and that nobody carries."""
+        self.claims = Claims(
+            submit=self._submit,
+            reading=self._reading,
+            process=lambda: self.process,
+            is_alive=self.is_alive,
+        )
 
     def close(self) -> None:
         """Finish what was appended and let the file go."""
@@ -160,6 +171,8 @@ class AuditStore:
         `check` looks at the store in the transaction, before anything is written, and raises
         an AgentrtError when the draft must not be appended: then nothing is.
         """
+        # What its carrier appends, its carrier goes on from.
+        bell = self.bell if process is None and draft.after.status == "running" else None
 
         def work(connection: Connection) -> Run:
             check_head(connection, draft.before)
@@ -169,9 +182,23 @@ class AuditStore:
             if check is not None:
                 check(connection)
             insert(connection, draft)
+            if bell is not None and bell.in_transaction:
+                _ring_within(bell, draft.after.id, connection)
             return draft.after
 
-        return await self._write(work)
+        after = await self._write(work)
+        if bell is not None and not bell.in_transaction:
+            self.ring(after.id)
+        return after
+
+    def ring(self, run: str) -> None:
+        """Say that a run can go on; a bell that fails is logged, since the store knows anyway."""
+        if self.bell is None or run == STORE_CHAIN:
+            return
+        try:
+            self.bell.wake(run)
+        except Exception as error:  # noqa: BLE001 - somebody else's code, and nothing hangs on it
+            logger.warning("nobody was told that %s can go on: %s", run, error)
 
     def _check_time(self, draft: Draft, not_after: int | None) -> None:
         now = self.clock()
@@ -189,9 +216,17 @@ class AuditStore:
         self._newest_at = max(self._newest_at, now)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.wrap_future(self._submit(work))
+
+    def _submit(self, work: Callable[[Connection], T]) -> Future[T]:
         if self._writer is None:
             raise StoreUnavailable("The audit store was opened to be read only.")
-        return await asyncio.wrap_future(self._writer.submit(work))
+        return self._writer.submit(work)
+
+    @property
+    def appends_waiting(self) -> int:
+        """How many appends wait for their commit."""
+        return 0 if self._writer is None else self._writer.waiting
 
     # --- who carries a run ----------------------------------------------------------------
 
@@ -211,8 +246,8 @@ class AuditStore:
         mine = self.process
 
         def work(connection: Connection) -> None:
-            (holder,) = LEASE.row(connection, run=run) or (None,)
-            if holder not in (None, mine) and self.is_alive(str(holder)):
+            holder = self.claims.holder(connection, run)
+            if holder not in (None, mine):
                 raise CarriedElsewhere(f"{run} is being carried on by the process {holder}.")
             put(connection, LeaseRow, [{"run": run, "process": mine}])
 
@@ -230,8 +265,7 @@ class AuditStore:
     def carrier(self, run: str) -> str | None:
         """The living process that carries the run."""
         with self._reading() as connection:
-            holder = connection.execute(select(_lease.process).where(_lease.run == run)).scalar()
-        return holder if holder and self.is_alive(holder) else None
+            return self.claims.holder(connection, run)
 
     def ref(self, name: str) -> str:
         """What stands for a person's name in headers: a hash keyed by this store."""
@@ -308,6 +342,7 @@ class AuditStore:
         """
         for each in (run, *self.ancestors(run)):
             if findings := self.verify(each).findings:
+                self.load(each)  # what a newer agentrt wrote is no damage, and says so
                 raise StoreCorrupt(
                     f"{findings[0]}. {run} is left as it is: `agentrt audit verify {each}` "
                     "tells all."
@@ -362,10 +397,12 @@ class AuditStore:
         status: Sequence[str] = (),
         run: str | None = None,
         tool: str | None = None,
+        due_by: int | None = None,
         limit: int | None = None,
     ) -> list[CallRow]:
-        """Calls, newest first."""
+        """Calls, newest first; with `due_by` those that expire up to then (milliseconds)."""
         query = select(*_call)
+        query = query.where(_call.expires_at <= due_by) if due_by is not None else query
         query = query.where(_call.status.in_(status)) if status else query
         query = query.where(_call.run == run) if run else query
         query = query.where(_call.tool == tool) if tool else query
@@ -474,6 +511,17 @@ class AuditStore:
             several = "more than one" if found else "no"
             raise NotFound(f"There is {several} {noun} whose id begins with {prefix!r}.")
         return prefix if prefix in found else str(found[0])
+
+
+def _ring_within(bell: Bell, run: str, connection: Connection) -> None:
+    """Ring in the append's transaction. One that fails must not keep a decision from the store."""
+    if run == STORE_CHAIN:
+        return
+    try:
+        with connection.begin_nested():
+            bell.wake(run, connection)
+    except Exception as error:  # noqa: BLE001 - whoever sweeps finds the run without it
+        logger.warning("nobody was told that %s can go on: %s", run, error)
 
 
 def _parent(connection: Connection, run: str) -> str | None:

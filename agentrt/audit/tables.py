@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Computed, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Computed,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    func,
+    literal_column,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 __all__ = [
@@ -19,9 +29,12 @@ __all__ = [
     "LeaseRow",
     "ModelCallRow",
     "RunRow",
+    "ServedRow",
     "SharedRow",
     "StoreRow",
+    "WorkerRow",
     "columns",
+    "of_user",
 ]
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
@@ -126,6 +139,36 @@ class LeaseRow(SQLModel, table=True):
     process: str = Field(sa_type=Text)
 
 
+class WorkerRow(SQLModel, table=True):
+    """A process that carries runs: what it said of itself, and when it was last heard of."""
+
+    __tablename__ = "worker"
+
+    process: str = Field(sa_type=Text, primary_key=True)
+    service: str = Field(sa_type=Text)
+    host: str = Field(sa_type=Text)
+    pid: int = Field(sa_type=Integer)
+    version: str = Field(sa_type=Text)
+    agents: str = Field(sa_type=Text)
+    """The agents that it has, as a JSON list."""
+    simulated: bool
+    runs_at_once: int = Field(sa_type=Integer)
+    started_at: int = Field(sa_type=BIG)
+    seen_at: int = Field(sa_type=BIG)
+    """By the clock of the database, as `started_at`."""
+    draining: bool
+
+
+class ServedRow(SQLModel, table=True):
+    """When a user's run was taken up last: users take turns."""
+
+    __tablename__ = "served"
+
+    user: str = Field(sa_type=Text, primary_key=True)
+    """Empty for runs of nobody in particular."""
+    at: int = Field(sa_type=BIG)
+
+
 class RunRow(SQLModel, table=True):
     """Projection: where each run stands."""
 
@@ -133,6 +176,8 @@ class RunRow(SQLModel, table=True):
     __table_args__ = (
         Index("run_status", "status", "started_at"),
         Index("run_started", "started_at"),
+        # By the user first, so that whose turn it is can be looked up user by user.
+        Index("run_ready", "status", text("coalesce(\"user\", '')"), "started_at"),
     )
 
     id: str = Field(sa_type=Text, primary_key=True)
@@ -237,3 +282,7 @@ class ApprovalRow(SQLModel, table=True):
     by: str = Field(sa_type=Text)
     reason: str = Field(sa_type=Text)
     key: str = Field(sa_type=Text)
+
+
+of_user = func.coalesce(columns(RunRow).user, literal_column("''"))
+"""Whom a run works for, nobody being one of them; as the index of ready runs has it."""

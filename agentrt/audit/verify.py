@@ -34,7 +34,7 @@ from agentrt.audit.tables import (
     SharedRow,
     columns,
 )
-from agentrt.errors import StoreCorrupt
+from agentrt.errors import RecordTooNew, StoreCorrupt
 from agentrt.events import Record
 from agentrt.run import Run, evolve
 
@@ -48,8 +48,8 @@ _call = columns(CallRow)
 
 PAGE = 1_000
 
-UNREADABLE = (StoreCorrupt, ValueError, KeyError, TypeError, AttributeError)
-"""What reading records raises that nobody can have written."""
+UNREADABLE = (StoreCorrupt, RecordTooNew, ValueError, KeyError, TypeError, AttributeError)
+"""What reading records raises that nobody can have written, or only a newer agentrt."""
 
 Progress = Callable[[int], None]
 

@@ -62,6 +62,11 @@ class Writer:
             self._queue.put(waiting)
         return waiting.future
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait for their turn."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Finish what was given, then stop."""
         with self._closing:

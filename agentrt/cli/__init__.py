@@ -33,6 +33,8 @@ COMMANDS = {
     "audit": _at("audit", "audit", "Browse and verify the audit store."),
     "policy": _at("policy", "policy", "Check, test and compare policies; explain decisions."),
     "tools": _at("tools", "tools", "List the tools and check them."),
+    "worker": _at("worker", "worker", "Carry runs on, whoever started them."),
+    "workers": _at("worker", "workers", "Who is there to carry runs, and what waits."),
     "tui": _at("tui", "tui", "Browse and approve on a full screen."),
     "standin": _at("standin", "standin", "Serve a scripted Claude on this machine."),
     "doctor": _at("doctor", "doctor", "Say whether everything is in order."),

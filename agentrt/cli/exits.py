@@ -56,6 +56,7 @@ _BY_ERROR: tuple[tuple[type[errors.AgentrtError], Exit], ...] = (
     (errors.StoreUnavailable, Exit.TRY_AGAIN),
     (errors.Conflict, Exit.TRY_AGAIN),
     (errors.CarriedElsewhere, Exit.TRY_AGAIN),
+    (errors.Overloaded, Exit.TRY_AGAIN),
     (errors.StoreCorrupt, Exit.VERIFICATION),
     (errors.PolicyError, Exit.VERIFICATION),
     (errors.ArgumentsInvalid, Exit.USAGE),

@@ -21,10 +21,21 @@ from agentrt.errors import NotFound, ProjectError
 if TYPE_CHECKING:
     from agentrt.agent import Agent
     from agentrt.audit import AuditStore
+    from agentrt.carriers import Carrier
     from agentrt.policy import Fact, Policy, Reviewers
+    from agentrt.runtime import Load
     from agentrt.tools import Tool, Tools
 
-__all__ = ["AGENT_KEYS", "CHOICES", "FILE_NAME", "PROJECT_KEYS", "Project", "key_path"]
+__all__ = [
+    "AGENT_KEYS",
+    "CHOICES",
+    "FILE_NAME",
+    "LIMIT_KEYS",
+    "PROJECT_KEYS",
+    "WORKER_KEYS",
+    "Project",
+    "key_path",
+]
 
 FILE_NAME = "agentrt.toml"
 
@@ -49,7 +60,21 @@ AGENT_KEYS: Mapping[str, tuple[type, ...]] = {
     "cache": (str,),
 }
 
+LIMIT_KEYS: Mapping[str, tuple[type, ...]] = {
+    "runs_waiting": (int,),
+    "appends_waiting": (int,),
+    "runs_per_user": (int,),
+    "runs_per_agent": (int,),
+}
+
+WORKER_KEYS: Mapping[str, tuple[type, ...]] = {
+    "concurrency": (int,),
+    "carrier": (str,),
+    "grace_s": (int, float),
+}
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "carrier": ("embedded", "procrastinate"),
     "effort": ("low", "medium", "high", "xhigh", "max"),
     "cache": ("5m", "1h"),
 }
@@ -75,6 +100,8 @@ class Project:
     tools_folder: Path
     installed_tools: bool
     agent_tables: Mapping[str, Mapping[str, Any]]
+    limits: Mapping[str, int]
+    workers: Mapping[str, Any]
 
     @classmethod
     def find(cls, start: Path) -> Self:
@@ -92,11 +119,16 @@ class Project:
     def load(cls, file: Path) -> Self:
         """The project of this file. Raises ProjectError with the place of the mistake."""
         data = _read(file)
-        _check_keys(file, "", data, {"project": (dict,), "agents": (dict,)})
+        tables = ("project", "agents", "limits", "workers")
+        _check_keys(file, "", data, dict.fromkeys(tables, (dict,)))
         project, agents = data.get("project", {}), data.get("agents", {})
         _check_keys(file, "project", project, PROJECT_KEYS)
         for name, table in agents.items():
             _check_agent(file, name, table)
+        limits, workers = data.get("limits", {}), data.get("workers", {})
+        _check_numbers(file, "limits", limits, LIMIT_KEYS)
+        _check_numbers(file, "workers", workers, WORKER_KEYS)
+        _check_choices(file, "workers", workers)
         return cls(
             file=file,
             environment=project.get("environment", "development"),
@@ -105,6 +137,8 @@ class Project:
             tools_folder=file.parent / project.get("tools", "tools"),
             installed_tools=project.get("installed_tools", True),
             agent_tables=agents,
+            limits=limits,
+            workers=workers,
         )
 
     @property
@@ -179,6 +213,21 @@ class Project:
                 f"{self.file} has no agent {name!r}{near or '.'} It has: {self._names()}."
             )
         return self._agent(name)
+
+    def load_of(self, concurrency: int | None = None) -> Load:
+        """How much is done at once, by the file or else by the default."""
+        from agentrt.runtime import Load
+
+        stated = {"runs_at_once": self.workers.get("concurrency"), **self.limits}
+        stated |= {} if concurrency is None else {"runs_at_once": concurrency}
+        return Load(**{name: value for name, value in stated.items() if value is not None})
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """What carries jobs between processes, by the file or else by the kind of the store."""
+        from agentrt.carriers import Embedded
+
+        return Embedded()
 
     def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""
@@ -262,11 +311,25 @@ def _check_agent(file: Path, name: str, table: Any) -> None:
         raise ProjectError(f"{file}: [{where}] has instructions and instructions_file: keep one.")
     if not all(isinstance(tool, str) for tool in table.get("tools", [])):
         raise ProjectError(f"{file}: [{where}] tools must be {_TYPE_WORDS[list]}.")
+    _check_choices(file, where, table)
+
+
+def _check_choices(file: Path, where: str, table: Mapping[str, Any]) -> None:
     for key, choices in CHOICES.items():
         if key in table and table[key] not in choices:
             raise ProjectError(
                 f"{file}: [{where}] {key} is {table[key]!r}, not one of {', '.join(choices)}."
             )
+
+
+def _check_numbers(
+    file: Path, where: str, table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]]
+) -> None:
+    """Keys of which each number says how much there may be of something."""
+    _check_keys(file, where, table, known)
+    for key, value in table.items():
+        if isinstance(value, int | float) and value < (0 if key == "grace_s" else 1):
+            raise ProjectError(f"{file}: [{where}] {key} is {value}, and must be more.")
 
 
 def _check_keys(

@@ -6,9 +6,9 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,10 +33,18 @@ from agentrt.events import (
 )
 from agentrt.loop import Item
 from agentrt.run import Run
-from agentrt.runtime import Runtime
+from agentrt.runtime import Load, Runtime
 from agentrt.visible import visible
 
-__all__ = ["Narrator", "exit_of", "open_runtime", "run", "simulated_option"]
+__all__ = [
+    "Duration",
+    "Narrator",
+    "exit_of",
+    "open_runtime",
+    "run",
+    "runtime_of",
+    "simulated_option",
+]
 
 OnHold = Literal["wait", "exit", "reject"]
 
@@ -54,12 +62,15 @@ simulated_option = click.option(
 )
 
 
-class _Duration(click.ParamType[float]):
+class Duration(click.ParamType[float]):
+    """A time such as 90s, 10m or 2h, in seconds."""
+
     name = "duration"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        """The seconds."""
         found = re.fullmatch(r"([1-9][0-9]*)([smhd])", str(value))
         if found is None:
             self.fail(f"'{value}' is not a time such as 90s, 10m or 2h.", param, ctx)
@@ -82,9 +93,13 @@ class _Duration(click.ParamType[float]):
     help="When a call is held: wait for a person (default at a terminal), exit with 8 "
     "(default elsewhere), or reject it with your key.",
 )
-@click.option("--wait", "wait_s", type=_Duration(), metavar="TIME", help="Wait at most so long.")
+@click.option("--wait", "wait_s", type=Duration(), metavar="TIME", help="Wait at most so long.")
 @click.option("--key", type=click.Path(path_type=Path), help="The key that --on-hold reject uses.")
-@click.option("--detach", is_flag=True, help="Print the run's id and carry it on in background.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Print the run's id; a worker carries it on, or else a process in background.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each event.")
 @click.pass_obj
 def run(
@@ -206,25 +221,42 @@ async def _turn_down(runtime: Runtime, call: str, plan: _Plan) -> None:
 
 
 @asynccontextmanager
-async def open_runtime(project: Project, script: Path | None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    project: Project, script: Path | None, *, load: Load | None = None
+) -> AsyncIterator[Runtime]:
     """A runtime of the project; with a script, one whose Claude is simulated."""
     async with AsyncExitStack() as stack:
         claude = Claude() if script is None else stack.enter_context(_scripted(script))
         stack.push_async_callback(claude.close)
-        runtime = Runtime(
-            store=project.store_path,
-            policy=project.policy,
-            policy_folder=project.policies,
-            agents=project.agents.values(),
-            tools=project.tools.values(),
-            facts=project.facts,
-            claude=claude,
-            environment=project.environment,
-            service="agentrt run",
-            # A script answers the conversation it was written for, and no other run's.
-            take_up=script is None,
-        )
+        # A script answers the conversation it was written for, and no other run's.
+        runtime = runtime_of(project, claude, take_up=script is None, load=load)
         yield await stack.enter_async_context(runtime)
+
+
+def runtime_of(
+    project: Project,
+    claude: Claude,
+    *,
+    agents: Mapping[str, Agent] | None = None,
+    service: str = "agentrt run",
+    take_up: bool,
+    load: Load | None = None,
+) -> Runtime:
+    """A runtime of the project, not entered yet; of these agents only, if they are given."""
+    return Runtime(
+        store=project.store_path,
+        policy=project.policy,
+        policy_folder=project.policies,
+        agents=(project.agents if agents is None else agents).values(),
+        tools=project.tools.values(),
+        facts=project.facts,
+        claude=claude,
+        environment=project.environment,
+        service=service,
+        take_up=take_up,
+        load=load or project.load_of(),
+        carrier=project.carrier,
+    )
 
 
 @contextmanager
@@ -355,9 +387,16 @@ def _warn_without_reviewers(project: Project) -> None:
 
 
 def _detach(project: Project, asked: _Asked) -> None:
-    """Record the run, and start a process of its own that carries it until it waits or is over."""
-    run_id = asyncio.run(_record(project, asked))
-    command = [sys.executable, "-m", "agentrt", "-C", str(project.folder), "runs", "resume", run_id]
+    """Record the run, for a worker that has its agent; else start a process that carries it."""
+    run_id, awaited = asyncio.run(_record(project, asked))
+    if not awaited:
+        _start_carrier(project, asked, run_id)
+    click.echo(run_id)
+    narrate(f"agentrt runs watch {run_id}")
+
+
+def _start_carrier(project: Project, asked: _Asked, run: str) -> None:
+    command = [sys.executable, "-m", "agentrt", "-C", str(project.folder), "runs", "resume", run]
     command += ["--simulated", str(asked.script.resolve())] if asked.script else []
     subprocess.Popen(  # noqa: S603 - this program, without a shell
         command,
@@ -366,11 +405,18 @@ def _detach(project: Project, asked: _Asked) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    click.echo(run_id)
-    narrate(f"agentrt runs watch {run_id}")
 
 
-async def _record(project: Project, asked: _Asked) -> str:
-    async with open_runtime(project, asked.script) as runtime:
-        # The block ends at once, so that not a single step is taken here.
-        return await runtime.start(asked.agent, asked.prompt, user=asked.user, parent=asked.parent)
+async def _record(project: Project, asked: _Asked) -> tuple[str, bool]:
+    """The recorded run, and whether a worker is there to carry it."""
+    nothing = replace(project.load_of(), runs_at_once=0)
+    async with open_runtime(project, asked.script, load=nothing) as runtime:
+        run = await runtime.start(asked.agent, asked.prompt, user=asked.user, parent=asked.parent)
+        return run, any(
+            each.alive
+            and not each.draining
+            and each.service == "agentrt worker"
+            and asked.agent.name in each.agents
+            and each.simulated == (asked.script is not None)
+            for each in runtime.store.claims.present()
+        )

@@ -1,5 +1,6 @@
-"""For your tests: a Claude that follows a script, over HTTP."""
+"""For your tests: a Claude that follows a script, over HTTP; a check for your job carrier."""
 
+from agentrt.testing.carriers import check_carrier
 from agentrt.testing.conversation import Conversation, ToolResult
 from agentrt.testing.script import (
     Block,
@@ -31,5 +32,6 @@ __all__ = [
     "ToolUse",
     "Turn",
     "When",
+    "check_carrier",
     "serve",
 ]
