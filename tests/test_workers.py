@@ -261,7 +261,9 @@ def _write_as_a_newer_version(store: AuditStore, run: str) -> None:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    return a_shop(tmp_path)
+    made = a_shop(tmp_path)
+    AuditStore(made.folder / "agentrt.db").close()
+    return made
 
 
 def until(true: Callable[[], Any], what: str) -> Any:
@@ -274,13 +276,7 @@ def until(true: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"not within half a minute: {what}")
 
 
-def open_store(shop: Shop) -> AuditStore:
-    return AuditStore(shop.folder / "agentrt.db", create=False)
-
-
 def test_workers_says_that_nobody_is_there(shop: Shop) -> None:
-    with AuditStore(shop.folder / "agentrt.db"):
-        pass
     result = shop.say("workers")
     assert result.exit_code == 0
     assert "Nobody is there to carry runs." in result.stderr
@@ -292,7 +288,6 @@ def test_a_worker_carries_detached_runs_goes_on_after_an_approval_and_drains_on_
     shop: Shop,
 ) -> None:
     with shop.started("worker", "--simulated", shop.script, "--concurrency", "3") as worker:
-        until(lambda: (shop.folder / "agentrt.db").exists(), "a store")
         (there,) = until(lambda: shop.json("workers"), "a worker")
         assert (there["state"], there["runs_at_once"], there["carries"]) == ("alive", 3, [])
         detached = shop.say("run", PROMPT, "--simulated", shop.script, "--detach")
@@ -319,7 +314,6 @@ def test_the_runs_of_a_killed_worker_move_to_another(shop: Shop) -> None:
     quick = shop.folder / "quick.yaml"
     quick.write_text("turns:\n  - {reply: Done.}\n")
     with shop.started("worker", "--simulated", str(script)) as first:
-        until(lambda: (shop.folder / "agentrt.db").exists(), "a store")
         (there,) = until(lambda: shop.json("workers"), "a worker")
         shop.say("run", PROMPT, "--simulated", str(script), "--detach")
         until(lambda: shop.json("workers")[0]["carries"], "the run carried")
@@ -337,7 +331,6 @@ def test_the_second_signal_stops_a_worker_at_once_and_nothing_is_lost(shop: Shop
     script = shop.folder / "slow.yaml"
     script.write_text("turns:\n  - {reply: Done., delay_s: 3600}\n")
     with shop.started("worker", "--simulated", str(script), "--grace", "1h") as worker:
-        until(lambda: (shop.folder / "agentrt.db").exists(), "a store")
         until(lambda: shop.json("workers"), "a worker")
         shop.say("run", PROMPT, "--simulated", str(script), "--detach")
         until(lambda: shop.json("workers")[0]["carries"], "the run carried")
@@ -346,7 +339,7 @@ def test_the_second_signal_stops_a_worker_at_once_and_nothing_is_lost(shop: Shop
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=20) == 130
     assert shop.run().status == "running"
-    with open_store(shop) as store:
+    with AuditStore(shop.folder / "agentrt.db", create=False) as store:
         assert store.carrier(shop.run().id) is None
 
 
