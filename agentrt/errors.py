@@ -23,9 +23,15 @@ AgentrtError
 │   ├── StoreTooNew
 │   ├── RecordTooNew
 │   ├── StoreCorrupt
+│   │   └── StoreCutBack
 │   ├── SQLiteTooOld
 │   ├── Conflict
 │   └── ClockWentBack
+├── ProofError              a proof does not show what it should
+│   ├── NotProven
+│   ├── NoteInvalid
+│   ├── KeyUnusable
+│   └── ReceiptInvalid
 ├── ClaudeError             a request to Claude was refused before it was sent
 │   ├── ModelRefused
 │   └── CredentialsMissing
@@ -46,13 +52,18 @@ __all__ = [
     "DuplicateTool",
     "Expired",
     "FactDefinitionError",
+    "KeyUnusable",
     "ModelRefused",
     "NotAllowed",
     "NotFound",
     "NotHeld",
+    "NotProven",
+    "NoteInvalid",
     "Overloaded",
     "PolicyError",
     "ProjectError",
+    "ProofError",
+    "ReceiptInvalid",
     "RecordTooNew",
     "RunError",
     "RunOver",
@@ -61,6 +72,7 @@ __all__ = [
     "Stale",
     "StandInError",
     "StoreCorrupt",
+    "StoreCutBack",
     "StoreError",
     "StoreTooNew",
     "StoreUnavailable",
@@ -164,6 +176,10 @@ class StoreCorrupt(StoreError):
     """The audit store does not hold what its hashes say."""
 
 
+class StoreCutBack(StoreCorrupt):
+    """The audit store is shorter than it was, or is another one: somebody cut or replaced it."""
+
+
 class SQLiteTooOld(StoreError):
     """This SQLite can corrupt a store that two processes write."""
 
@@ -174,6 +190,26 @@ class Conflict(StoreError):
 
 class ClockWentBack(StoreError):
     """The clock is behind the newest record: set it right before anything runs."""
+
+
+class ProofError(AgentrtError):
+    """This does not show what it should."""
+
+
+class NotProven(ProofError):
+    """The proof does not hold."""
+
+
+class NoteInvalid(ProofError):
+    """This is not a signed note, or not by this key."""
+
+
+class KeyUnusable(ProofError):
+    """The key cannot be used."""
+
+
+class ReceiptInvalid(ProofError):
+    """The receipt is not what was signed, or does not show what it says."""
 
 
 class ClaudeError(AgentrtError):

@@ -35,6 +35,7 @@ __all__ = [
     "CallRejected",
     "CallSettled",
     "CallStarted",
+    "CheckpointSigned",
     "ClaudeAsked",
     "ClaudeFailed",
     "ClaudeReplied",
@@ -504,6 +505,23 @@ class BundleRefused(Event):
     """What is wrong with the other, as a list of texts."""
 
 
+class CheckpointSigned(Event):
+    """A key put the heads of all runs under its signature; in the store's own chain.
+
+    Not each checkpoint is recorded here, only the first by a key, those that were asked for, and
+    one an hour: they grow out of one another, and that can be proven.
+    """
+
+    type: Literal["checkpoint.signed"] = "checkpoint.signed"
+    origin: str
+    size: int
+    """How many heads the tree has."""
+    root: str
+    """The tree's root hash."""
+    key: str
+    """Fingerprint of the key that signed."""
+
+
 AnyEvent = (
     RunStarted
     | RunFinished
@@ -524,6 +542,7 @@ AnyEvent = (
     | CallSettled
     | BundleLoaded
     | BundleRefused
+    | CheckpointSigned
 )
 """The closed union: whoever matches on it and forgets one does not type-check."""
 

@@ -34,6 +34,11 @@ class Shop:
         return str(self.folder / "script.yaml")
 
     @property
+    def state(self) -> str:
+        """Where what was seen of stores is kept: copies of one store are not one store."""
+        return str(self.folder.parent / "state")
+
+    @property
     def refunds(self) -> list[dict[str, Any]]:
         file = self.folder / "refunds.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -43,14 +48,15 @@ class Shop:
         """What a command may see of the environment: nothing of ours, and no key for Claude."""
         ours = ("AGENTRT_", "ANTHROPIC_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return {**kept, "AGENTRT_KEY": str(self.key)}
+        return {**kept, "AGENTRT_KEY": str(self.key), "XDG_STATE_HOME": self.state}
 
     def say(
         self, *args: str, input: str | None = None, env: dict[str, str] | None = None
     ) -> Result:
         """Run a command in this process."""
         hidden = {"ANTHROPIC_API_KEY": None, "ANTHROPIC_AUTH_TOKEN": None, "NO_COLOR": None}
-        seen = {**hidden, "AGENTRT_KEY": str(self.key), **(env or {})}
+        seen = {**hidden, "AGENTRT_KEY": str(self.key), "XDG_STATE_HOME": self.state}
+        seen |= env or {}
         return CliRunner().invoke(main, ["-C", str(self.folder), *args], input=input, env=seen)
 
     def json(self, *args: str) -> Any:

@@ -1,5 +1,7 @@
 """What many tests start from."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,11 @@ from worlds import Desk, a_policy
 
 from agentrt.approvals import KeyFile, make_key
 from agentrt.audit import AuditStore
+
+# Commands keep keys and what they saw of stores in the user's folders: these are not the user's.
+_HOME = tempfile.TemporaryDirectory(prefix="agentrt-tests-")
+for _name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+    os.environ[_name] = str(Path(_HOME.name) / _name)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ from agentrt.events import (
     Attempt,
     BundleLoaded,
     BundleRefused,
+    CheckpointSigned,
     FactStated,
     Record,
     RuleRef,
@@ -62,6 +63,7 @@ def _store_chain() -> Story:
     story.tell(BundleLoaded(bundle="b" * 64, service="agentrt@here:1", files=files))
     problems = to_json(["rules.yaml:1:1: must be a mapping of keys and values"])
     story.tell(BundleRefused(bundle="b" * 64, service="agentrt@here:1", problems=problems))
+    story.tell(CheckpointSigned(origin="agentrt/s_1", size=3, root="f" * 64, key="SHA256:none"))
     return story
 
 

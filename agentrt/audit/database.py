@@ -12,8 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from agentrt.audit.tables import (
+    CheckpointRow,
     ContentRow,
+    CosignatureRow,
     EventRow,
+    LeafRow,
+    NodeRow,
     RunRow,
     ServedRow,
     SharedRow,
@@ -41,6 +45,17 @@ FAILURES = (DBAPIError, UnicodeDecodeError)
 
 DAMAGE = ("not a database", "malformed", "decode", "no such table", "no such column")
 """Words of failures that only a damaged file has."""
+
+APPEND_ONLY = (
+    EventRow,
+    SharedRow,
+    StoreRow,
+    LeafRow,
+    NodeRow,
+    CheckpointRow,
+    CosignatureRow,
+)
+"""Tables of which no row is ever changed or taken away."""
 
 REFUSE_CHANGE = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {VERB} ON {table}
@@ -168,7 +183,7 @@ def _make_tables(engine: Engine, path: Path) -> None:
             raise _no_store(path)  # somebody else's database: nothing of it is touched
         connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
         SQLModel.metadata.create_all(connection, tables=_own_tables())
-        for table in (EventRow, SharedRow, StoreRow):
+        for table in APPEND_ONLY:
             _refuse(connection, str(table.__tablename__), "update", "delete")
         _refuse(connection, str(ContentRow.__tablename__), "update")
         for trigger in (REFUSE_REPLACE, REFUSE_GAP, *REFUSE_OVERWRITE):

@@ -215,6 +215,10 @@ class AuditStore:
             )
         self._newest_at = max(self._newest_at, now)
 
+    async def within(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in one transaction, and return when it is durable: for parts of the store."""
+        return await self._write(work)
+
     async def _write(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._submit(work))
 
@@ -483,6 +487,12 @@ class AuditStore:
     def watch(self) -> Watch:
         """Something that says when another connection, of any process, has written."""
         return Watch(self.path, self._engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read with: for parts of the store. Raises StoreError."""
+        with self._reading() as connection:
+            yield connection
 
     @contextmanager
     def _reading(self, within: Connection | None = None) -> Iterator[Connection]:

@@ -24,10 +24,14 @@ from sqlmodel import Field, SQLModel
 __all__ = [
     "ApprovalRow",
     "CallRow",
+    "CheckpointRow",
     "ContentRow",
+    "CosignatureRow",
     "EventRow",
+    "LeafRow",
     "LeaseRow",
     "ModelCallRow",
+    "NodeRow",
     "RunRow",
     "ServedRow",
     "SharedRow",
@@ -128,6 +132,55 @@ class StoreRow(SQLModel, table=True):
     ref_key: bytes = Field(sa_type=LargeBinary)
     """The key of the hashes that stand for names in headers."""
     created_at: int = Field(sa_type=BIG)
+
+
+class LeafRow(SQLModel, table=True):
+    """A leaf of the Merkle tree: the head of a run as it was when it was sealed."""
+
+    __tablename__ = "leaf"
+    __table_args__ = (Index("leaf_run", "run", "seq", unique=True), STRICT)
+
+    idx: int = Field(sa_type=Integer, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """The place in the tree, from 0."""
+    run: str = Field(sa_type=Text)
+    seq: int = Field(sa_type=Integer)
+    head: bytes = Field(sa_type=LargeBinary)
+
+
+class NodeRow(SQLModel, table=True):
+    """The hash of a complete subtree: of the `2**level` leaves from `n * 2**level` on."""
+
+    __tablename__ = "node"
+    __table_args__ = (STRICT,)
+
+    level: int = Field(sa_type=Integer, primary_key=True)
+    n: int = Field(sa_type=Integer, primary_key=True)
+    hash: bytes = Field(sa_type=LargeBinary)
+
+
+class CheckpointRow(SQLModel, table=True):
+    """A signed note over the tree as it was when it had `size` leaves."""
+
+    __tablename__ = "checkpoint"
+    __table_args__ = (STRICT,)
+
+    size: int = Field(sa_type=Integer, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    note: str = Field(sa_type=Text)
+    at: int = Field(sa_type=BIG)
+    """When it was signed."""
+    pos: int = Field(sa_type=BIG)
+    """The last place of arrival at that time: what came later is to be sealed next."""
+
+
+class CosignatureRow(SQLModel, table=True):
+    """A witness's signature under a checkpoint, as the line that stands under the note."""
+
+    __tablename__ = "cosignature"
+    __table_args__ = (STRICT,)
+
+    size: int = Field(sa_type=Integer, primary_key=True)
+    name: str = Field(sa_type=Text, primary_key=True)
+    line: str = Field(sa_type=Text)
 
 
 class LeaseRow(SQLModel, table=True):

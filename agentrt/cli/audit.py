@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from agentrt.audit import AuditStore, Verification
+from agentrt.cli.audit_checkpoint import checkpoint
+from agentrt.cli.audit_witness import witness
 from agentrt.cli.exits import Exit
 from agentrt.cli.ids import call_row, is_call, run_id
 from agentrt.cli.moments import Moment
@@ -219,6 +221,8 @@ def _story_lines(stories: list[Why]) -> Iterator[str]:
 
 
 audit.add_command(why)
+audit.add_command(checkpoint)
+audit.add_command(witness)
 
 
 @audit.command

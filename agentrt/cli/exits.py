@@ -58,6 +58,7 @@ _BY_ERROR: tuple[tuple[type[errors.AgentrtError], Exit], ...] = (
     (errors.CarriedElsewhere, Exit.TRY_AGAIN),
     (errors.Overloaded, Exit.TRY_AGAIN),
     (errors.StoreCorrupt, Exit.VERIFICATION),
+    (errors.ProofError, Exit.VERIFICATION),
     (errors.PolicyError, Exit.VERIFICATION),
     (errors.ArgumentsInvalid, Exit.USAGE),
 )

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from agentrt.cli.exits import Exit, exit_code
+from agentrt.cli.output import STORE_WARNED
 from agentrt.errors import AgentrtError
 from agentrt.visible import visible
 
@@ -77,12 +78,15 @@ class Root(Commands):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. What agentrt refuses is one line on stderr, never a traceback."""
         try:
-            return super().invoke(ctx)
+            said = super().invoke(ctx)
         except AgentrtError as error:
             click.echo(f"error: {visible(str(error), lines=True)}", err=True)
             ctx.exit(exit_code(error))
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(Exit.INTERRUPTED)
+        if ctx.meta.get(STORE_WARNED):
+            ctx.exit(Exit.VERIFICATION)
+        return said
 
 
 def _no_command(name: str, known: Mapping[str, LazyCommand]) -> str:

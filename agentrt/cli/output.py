@@ -17,6 +17,7 @@ import click
 from agentrt.visible import visible
 
 __all__ = [
+    "STORE_WARNED",
     "Output",
     "at_terminal",
     "cell",
@@ -28,11 +29,15 @@ __all__ = [
     "progress",
     "progress_over",
     "shown_path",
+    "warn_of_store",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ALL_FIELDS = "*"
+STORE_WARNED = "agentrt.store"
+"""Set in the context of a command that was warned of its store."""
+
 CELL_MAX = 60
 """Characters of one cell in a table; JSON and `view` have all."""
 
@@ -168,6 +173,14 @@ def left(until: int | None, now: int) -> str:
 def narrate(text: str, *, bold: bool = False) -> None:
     """A line about what happens, on stderr."""
     click.secho(text, err=True, dim=not bold, bold=bold)
+
+
+def warn_of_store(error: Exception) -> None:
+    """Say loudly that the store is not what it was; the command then ends with that code."""
+    click.secho(f"WARNING: {visible(str(error), lines=True)}", err=True, bold=True, fg="red")
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().meta[STORE_WARNED] = True
 
 
 def progress(count: int) -> None:

@@ -15,12 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentrt.errors import NotFound, ProjectError
+from agentrt.cli.output import narrate, warn_of_store
+from agentrt.errors import NotFound, ProjectError, StoreCorrupt
 
 # Read by every command, so what is heavy is loaded by the part that needs it.
 if TYPE_CHECKING:
     from agentrt.agent import Agent
     from agentrt.audit import AuditStore
+    from agentrt.audit.keys import SigningKey
+    from agentrt.audit.seen import Seen
     from agentrt.carriers import Carrier
     from agentrt.policy import Fact, Policy, Reviewers
     from agentrt.runtime import Load
@@ -45,6 +48,7 @@ PROJECT_KEYS: Mapping[str, tuple[type, ...]] = {
     "policies": (str,),
     "tools": (str,),
     "installed_tools": (bool,),
+    "runtime_key": (str,),
 }
 
 AGENT_KEYS: Mapping[str, tuple[type, ...]] = {
@@ -102,6 +106,8 @@ class Project:
     agent_tables: Mapping[str, Mapping[str, Any]]
     limits: Mapping[str, int]
     workers: Mapping[str, Any]
+    runtime_key_path: Path | None = None
+    """Where the file says that the runtime's key is."""
 
     @classmethod
     def find(cls, start: Path) -> Self:
@@ -139,6 +145,9 @@ class Project:
             agent_tables=agents,
             limits=limits,
             workers=workers,
+            runtime_key_path=file.parent / stated
+            if (stated := project.get("runtime_key"))
+            else None,
         )
 
     @property
@@ -233,7 +242,52 @@ class Project:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""
         from agentrt.audit import AuditStore
 
-        return AuditStore(self.store_path, create=create, read_only=read_only)
+        store = AuditStore(self.store_path, create=create, read_only=read_only)
+        try:
+            self._look_back(store)
+        except StoreCorrupt as error:
+            if not read_only:
+                store.close()
+                raise
+            warn_of_store(error)
+        return store
+
+    def check_store(self) -> None:
+        """Hold the store to the last checkpoint that was seen of it. Raises StoreCutBack."""
+        from agentrt.audit import AuditStore
+
+        if self.store_path.exists():
+            with AuditStore(self.store_path, create=False, read_only=True) as store:
+                self._look_back(store)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """What this user's commands remember of audit stores."""
+        from agentrt.audit.seen import Seen
+
+        return Seen(_state_folder() / "stores")
+
+    def _look_back(self, store: AuditStore) -> None:
+        said = self.seen.look(store)
+        if said:
+            narrate(said, bold=True)
+
+    @cached_property
+    def runtime_key(self) -> SigningKey:
+        """The key that signs checkpoints and receipts, made when there is none.
+
+        Raises KeyUnusable.
+        """
+        from agentrt.audit.keys import SigningKey
+
+        return SigningKey.at(self.where_runtime_key_is)
+
+    @property
+    def where_runtime_key_is(self) -> Path:
+        """`$AGENTRT_RUNTIME_KEY`, what the file says, or the user's own in the config folder."""
+        if named := os.environ.get("AGENTRT_RUNTIME_KEY"):
+            return Path(named).expanduser()
+        return self.runtime_key_path or _config_folder() / "runtime_ed25519"
 
     def _names(self) -> str:
         return ", ".join(self.agent_tables) or "none"
@@ -278,9 +332,18 @@ def key_path(given: Path | None = None) -> Path:
         return given
     if named := os.environ.get("AGENTRT_KEY"):
         return Path(named).expanduser()
+    return _config_folder() / "reviewer_ed25519"
+
+
+def _config_folder() -> Path:
     config = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(config) if config else Path.home() / ".config"
-    return folder / "agentrt" / "reviewer_ed25519"
+    return (Path(config) if config else Path.home() / ".config") / "agentrt"
+
+
+def _state_folder() -> Path:
+    """Where what must outlive a program is kept: $XDG_STATE_HOME/agentrt."""
+    stated = os.environ.get("XDG_STATE_HOME")
+    return Path(stated or os.path.expanduser("~/.local/state")) / "agentrt"
 
 
 def _read(file: Path) -> dict[str, Any]:

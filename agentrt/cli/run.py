@@ -228,6 +228,8 @@ async def open_runtime(
     async with AsyncExitStack() as stack:
         claude = Claude() if script is None else stack.enter_context(_scripted(script))
         stack.push_async_callback(claude.close)
+        project.check_store()
+        stack.callback(project.check_store)  # when it is over: to remember the last checkpoint
         # A script answers the conversation it was written for, and no other run's.
         runtime = runtime_of(project, claude, take_up=script is None, load=load)
         yield await stack.enter_async_context(runtime)
@@ -256,6 +258,7 @@ def runtime_of(
         take_up=take_up,
         load=load or project.load_of(),
         carrier=project.carrier,
+        key=project.runtime_key,
     )
 
 

@@ -22,6 +22,7 @@ from agentrt.events import (
     CallRejected,
     CallSettled,
     CallStarted,
+    CheckpointSigned,
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
@@ -79,7 +80,7 @@ class Teller:
                 yield f"> {cell(event.by)} stated {cell(event.name)}: {cell(value)}"
             case ClaudeAsked() | ClaudeReplied() | RunFinished() | RunFailed():
                 return
-            case BundleLoaded() | BundleRefused():
+            case BundleLoaded() | BundleRefused() | CheckpointSigned():
                 return
             case _:
                 yield from self._of_call(event)

@@ -12,6 +12,8 @@ ENVIRONMENT = {
     "AGENTRT_PROJECT": "the folder in or above which agentrt.toml is looked for, as -C",
     "AGENTRT_KEY": "the file of your reviewer's key, as --key",
     "XDG_CONFIG_HOME": "where your key is without AGENTRT_KEY: agentrt/reviewer_ed25519 in it",
+    "AGENTRT_RUNTIME_KEY": "the file of the key that signs checkpoints and receipts",
+    "XDG_STATE_HOME": "where agentrt/stores is, the last checkpoint seen of each audit store",
     "XDG_CACHE_HOME": "where agentrt/checked is, which bundles were checked before",
     "ANTHROPIC_API_KEY": "the key for Claude; read by the SDK, never printed or recorded",
     "ANTHROPIC_BASE_URL": "another address for the API; read by the SDK",

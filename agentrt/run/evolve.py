@@ -20,6 +20,7 @@ from agentrt.events import (
     CallRejected,
     CallSettled,
     CallStarted,
+    CheckpointSigned,
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
@@ -104,6 +105,8 @@ def _apply(run: Run, record: Record) -> Run:
             return replace(run, calls=tuple(_with_fact(call, event.name) for call in run.calls))
         case BundleLoaded() | BundleRefused() as event:
             return replace(run, bundle=event.bundle, status="running")
+        case CheckpointSigned():
+            return replace(run, status="running")
         case _ as event:
             return _with_call(run, event, record)
 

@@ -22,6 +22,7 @@ from agentrt.events import (
     CallRejected,
     CallSettled,
     CallStarted,
+    CheckpointSigned,
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
@@ -201,6 +202,8 @@ def _story(
             return f"{event.by} stated {event.name}", [_cut(event.value.decode(errors="replace"))]
         case BundleLoaded() | BundleRefused():
             return _policy_story(event)
+        case CheckpointSigned():
+            return f"a checkpoint over {event.size} heads was signed", [f"by {event.key}"]
         case _:
             return _call_story(event, by_seq)
 

@@ -17,6 +17,8 @@ from agentrt import __version__
 from agentrt.agent import Agent
 from agentrt.approvals import ApprovalQueue
 from agentrt.audit import AuditStore
+from agentrt.audit.keys import SigningKey
+from agentrt.audit.sealer import Sealer
 from agentrt.carriers import Carrier, Embedded
 from agentrt.claude import Claude
 from agentrt.errors import ProjectError, RunError, RunOver
@@ -59,6 +61,7 @@ class Runtime:
         take_up: bool = True,
         load: Load | None = None,
         carrier: Carrier | None = None,
+        key: SigningKey | Path | str | None = None,
     ) -> None:
         """`tools` are further ones that the policy may speak of, `facts` the project's own.
 
@@ -66,6 +69,8 @@ class Runtime:
         loaded is when `policy_folder` says from where. Raises PolicyError.
         Without `take_up` it carries only the runs that it started or was told to resume; `load`
         says how many at once. The `carrier` tells it, and is told, that a run can go on.
+        With a `key` (or the path of one, which is made if there is none) it signs checkpoints over
+        all runs: every minute, when it ends, and at once when a call is held or a run is over.
         """
         self._agents = {agent.name: agent for agent in agents}
         self._owns_store = not isinstance(store, AuditStore)
@@ -80,6 +85,9 @@ class Runtime:
             self.store, policy, folder=folder, stamp=stamp, tools=known.values(), facts=facts
         )
         self.approvals = ApprovalQueue(self.store, self.policy.reviewers)
+        key = key if isinstance(key, SigningKey) or key is None else SigningKey.at(Path(key))
+        self.sealer = Sealer(self.store, key) if key is not None else None
+        """Makes the checkpoints; None: nobody does."""
         self._environment = environment
         self._service = f"{service}@{socket.gethostname()}:{os.getpid()}"
         self._claude = claude
@@ -114,6 +122,8 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         await self._policy_watch.record()
+        if self.sealer is not None:
+            self.sealer.begin()
         if self.store.bell is None:
             self.store.bell = self._carrier
         if self._load.runs_at_once > 0:
@@ -146,6 +156,8 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._presence.end()
+        if self.sealer is not None:
+            await self.sealer.end()
         if self._owns_claude and self._claude is not None:
             await self._claude.close()
         if self.store.bell is self._carrier:
@@ -329,13 +341,18 @@ class Runtime:
             )
         return agent
 
+    def _show(self, run: str, seq: int, item: Item) -> None:
+        if self.sealer is not None:
+            self.sealer.hear(item)
+        self._followers.show(run, seq, item)
+
     def _surroundings(self, run: Run, stream: bool) -> Surroundings:
         return Surroundings(
             store=self.store,
             histories=lambda: self._in_force.histories,
             tools=self._agent_of(run).toolset,
             claude=lambda: self._client_for(run),
-            show=self._followers.show,
+            show=self._show,
             stream=stream,
             closing=self._closing,
         )
