@@ -79,4 +79,5 @@ def _tool_data(tool: Tool[..., Any]) -> dict[str, Any]:
         "labels": sorted(tool.labels),
         "repeatable": tool.repeatable,
         "digest": tool.digest,
+        **({"searchable": list(tool.searchable)} if tool.searchable else {}),
     }

@@ -8,6 +8,7 @@ AgentrtError
 ├── FactDefinitionError     a function cannot become a fact
 ├── PolicyError             the policy bundle cannot be used: nothing runs
 ├── NotFound                no such run, call, record or agent
+├── QueryInvalid            a question to the audit store is written wrongly
 ├── ApprovalError           a decision of a person was not taken
 │   ├── NotHeld
 │   ├── Stale
@@ -63,6 +64,7 @@ __all__ = [
     "PolicyError",
     "ProjectError",
     "ProofError",
+    "QueryInvalid",
     "ReceiptInvalid",
     "RecordTooNew",
     "RunError",
@@ -110,6 +112,22 @@ class FactDefinitionError(AgentrtError):
 
 class PolicyError(AgentrtError):
     """The policy bundle cannot be used, so nothing runs."""
+
+
+class QueryInvalid(AgentrtError):
+    """A question to the audit store is written wrongly; says where, and what was meant."""
+
+    def __init__(self, what: str, query: str = "", at: int | None = None) -> None:
+        self.what = what
+        self.query = query
+        self.at = at
+        """Where in the query, in characters from 0."""
+        place = "" if at is None else f"\n  {_one_line(query)}\n  {'':<{at}}^"
+        super().__init__(f"{what}{place}")
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 class NotFound(AgentrtError):

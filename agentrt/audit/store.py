@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -219,6 +219,10 @@ class AuditStore:
         """Do `work` in one transaction, and return when it is durable: for parts of the store."""
         return await self._write(work)
 
+    def derive(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a transaction: for what is made from records, and can be made again."""
+        return self._submit(work).result()
+
     async def _write(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._submit(work))
 
@@ -276,6 +280,10 @@ class AuditStore:
         return hmac.new(self._ref_key, name.encode(), hashlib.sha256).hexdigest()[:24]
 
     # --- read -----------------------------------------------------------------------------
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection to read with, for questions of one's own. Raises StoreError."""
+        return self._reading()
 
     def records(self, run: str, *, after: int = 0) -> list[Record]:
         """The records of a run, oldest first, from `after` on."""

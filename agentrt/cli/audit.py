@@ -12,6 +12,7 @@ import click
 
 from agentrt.audit import AuditStore, Verification
 from agentrt.cli.audit_checkpoint import checkpoint
+from agentrt.cli.audit_query import index_, query, sql
 from agentrt.cli.audit_witness import witness
 from agentrt.cli.exits import Exit
 from agentrt.cli.ids import call_row, is_call, run_id
@@ -223,6 +224,9 @@ def _story_lines(stories: list[Why]) -> Iterator[str]:
 audit.add_command(why)
 audit.add_command(checkpoint)
 audit.add_command(witness)
+audit.add_command(query)
+audit.add_command(index_)
+audit.add_command(sql)
 
 
 @audit.command

@@ -61,6 +61,7 @@ _BY_ERROR: tuple[tuple[type[errors.AgentrtError], Exit], ...] = (
     (errors.ProofError, Exit.VERIFICATION),
     (errors.PolicyError, Exit.VERIFICATION),
     (errors.ArgumentsInvalid, Exit.USAGE),
+    (errors.QueryInvalid, Exit.USAGE),
 )
 
 

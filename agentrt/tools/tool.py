@@ -82,6 +82,8 @@ class Tool(Generic[P, R]):
     preview: Callable[..., Any] | None
     """What would happen, for a reviewer to see; changes nothing."""
     keep: Mapping[str, Keep]
+    searchable: tuple[str, ...]
+    """Arguments that auditors find calls by, as in `args.amount_cents:>5000`."""
     untrusted: frozenset[str]
     """The fields of the result that outsiders write: `*` is all, `!id` says all but this, and
     `?` that the tool does not say, so that none of them is believed."""
@@ -192,6 +194,7 @@ def tool(
     check: Callable[..., Any] | None = ...,
     preview: Callable[..., Any] | None = ...,
     keep: Mapping[str, Keep] | None = ...,
+    searchable: Collection[str] = ...,
     untrusted: Collection[str] = ...,
     facts: Collection[str] = ...,
     result_max_bytes: int = ...,
@@ -211,6 +214,7 @@ def tool(
     check: Callable[..., Any] | None = None,
     preview: Callable[..., Any] | None = None,
     keep: Mapping[str, Keep] | None = None,
+    searchable: Collection[str] = (),
     untrusted: Collection[str] = (),
     facts: Collection[str] = (),
     result_max_bytes: int = RESULT_BYTES_MAX,
@@ -239,6 +243,7 @@ def tool(
             check=check,
             preview=preview,
             keep=MappingProxyType(dict(keep or {})),
+            searchable=_searchable(function, searchable),
             result_max_bytes=result_max_bytes,
             settings=MappingProxyType(dict(settings or {})),
         )
@@ -282,6 +287,12 @@ def _labels(
     return frozenset(labels) | ({UNTRUSTED} if outsiders_write else set())
 
 
+def _searchable(function: Callable[..., object], paths: Collection[str]) -> tuple[str, ...]:
+    if isinstance(paths, str):
+        raise refusal(function, "searchable is one text", f'Write searchable=["{paths}"]')
+    return tuple(sorted(set(paths)))
+
+
 def _untrusted(
     function: Callable[..., object],
     labels: Collection[str],
@@ -322,6 +333,7 @@ def _option_problems(made: Tool) -> Iterator[tuple[str, str]]:
     yield from _name_problems(made.name)
     yield from _effect_problems(made)
     yield from _keep_problems(made)
+    yield from _searchable_problems(made)
     yield from _limit_problems(made)
     yield from _function_problems(made.function)
     for option in ("check", "preview"):
@@ -353,6 +365,15 @@ def _keep_problems(made: Tool) -> Iterator[tuple[str, str]]:
             yield f"keep names `{name}`, which is no parameter", "Name one that Claude sets"
         if keep not in get_args(Keep):
             yield f"keep says {keep!r} of `{name}`", "Say log, hash or drop"
+
+
+def _searchable_problems(made: Tool) -> Iterator[tuple[str, str]]:
+    for path in made.searchable:
+        name = path.split(".", 1)[0]
+        if name not in made.parameters.names():
+            yield f"searchable names `{path}`, which is no parameter", "Name one that Claude sets"
+        if made.keep.get(name) == "drop":
+            yield f"searchable names `{path}`, which keep drops", "Keep it, or do not search it"
 
 
 def _limit_problems(made: Tool) -> Iterator[tuple[str, str]]:

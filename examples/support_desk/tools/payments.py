@@ -69,7 +69,13 @@ def show_refund(payment_id: str, amount_cents: int) -> str:
     )
 
 
-@tool(effect="irreversible", labels=["moves_money"], check=find_refund, preview=show_refund)
+@tool(
+    effect="irreversible",
+    labels=["moves_money"],
+    check=find_refund,
+    preview=show_refund,
+    searchable=["payment_id", "amount_cents"],
+)
 def refund_payment(
     payment_id: PaymentId, amount_cents: AmountCents, reason: RefundReason, call: Call
 ) -> Refund:
