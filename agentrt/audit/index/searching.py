@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     and_,
@@ -378,8 +379,7 @@ def _short(bundle: Value) -> Value:
 
 
 def _compares(value: Value) -> ColumnElement[bool]:
-    column: Any = argument.c.number
-    number = value.number
+    column, number = argument.c.number, literal(value.number)
     match value.operator:
         case ">":
             return column > number
@@ -390,7 +390,7 @@ def _compares(value: Value) -> ColumnElement[bool]:
         case "<=":
             return column <= number
         case _:
-            return _equals(value, number)
+            return _equals(value, value.number)
 
 
 def _equals(value: Value, number: float | None) -> ColumnElement[bool]:
@@ -410,21 +410,22 @@ def _has_id(term: Term) -> ColumnElement[bool]:
     return or_(*(_fits(column, value) for value in term.values))
 
 
-def _fits(column: Any, value: Value) -> ColumnElement[bool]:
+def _fits(column: Column[Any], value: Value) -> ColumnElement[bool]:
     """The text, or a pattern: what stands before its first `*` is looked up in the index."""
     if not value.pattern:
-        return column == value.text  # type: ignore[no-any-return]
+        return column == value.text
     beginning = value.text.split("*", 1)[0]
     escaped = value.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     like = column.like(escaped.replace("*", "%"), escape="\\")
     if not beginning:
-        return like  # type: ignore[no-any-return]
+        return like
     return and_(column >= beginning, column < f"{beginning}\U0010ffff", like)
 
 
 def _says(dialect: str, value: Value, n: Any) -> ColumnElement[bool]:
     rows, number = matching(dialect, value)
-    return rows.where(number == n).exists()
+    found: ColumnElement[bool] = rows.where(number == n).exists()
+    return found
 
 
 # --- cursors ------------------------------------------------------------------------------
