@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -280,10 +280,6 @@ class AuditStore:
         return hmac.new(self._ref_key, name.encode(), hashlib.sha256).hexdigest()[:24]
 
     # --- read -----------------------------------------------------------------------------
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A connection to read with, for questions of one's own. Raises StoreError."""
-        return self._reading()
 
     def records(self, run: str, *, after: int = 0) -> list[Record]:
         """The records of a run, oldest first, from `after` on."""

@@ -19,7 +19,7 @@ from agentrt.audit.query.terms import RUN
 from agentrt.cli.csv_text import print_csv
 from agentrt.cli.output import Output, narrate, prints_one, prints_rows, progress, progress_over
 from agentrt.cli.project import Project
-from agentrt.errors import StoreUnavailable
+from agentrt.errors import StoreCorrupt, StoreUnavailable
 from agentrt.visible import visible
 
 __all__ = ["csv_option", "index_", "opened_with_index", "query", "show_rows", "sql"]
@@ -113,7 +113,7 @@ def opened_with_index(project: Project) -> AuditStore:
     """The store, its index having read all records. Where it cannot be written, it is said."""
     try:
         store = project.open_store(read_only=False)
-    except StoreUnavailable:
+    except (StoreUnavailable, StoreCorrupt):
         store = project.open_store()
         _tell_behind(store)
         return store
