@@ -26,9 +26,20 @@ class Worker:
         self._told = asyncio.Event()
 
     async def serve(self) -> None:
-        """Carry runs until `stop`, then let those under way come to an end, or leave them."""
+        """Carry runs until `stop`, then let those under way come to an end, or leave them.
+
+        Raises what keeps it from looking for runs, such as StoreUnavailable.
+        """
         async with self._runtime as runtime:
-            await self._told.wait()
+            told = asyncio.ensure_future(self._told.wait())
+            broken = asyncio.ensure_future(runtime.until_broken())
+            try:
+                await asyncio.wait({told, broken}, return_when=asyncio.FIRST_COMPLETED)
+                if broken.done():
+                    broken.result()
+            finally:
+                told.cancel()
+                broken.cancel()
             await runtime.drain(within_s=self._grace_s)
 
     def stop(self) -> None:

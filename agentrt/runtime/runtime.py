@@ -165,6 +165,12 @@ class Runtime:
         if self._owns_store:
             self.store.close()
 
+    async def until_broken(self) -> None:
+        """Wait until it cannot look around or hear jobs any more, and raise why."""
+        done, _ = await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
     async def drain(self, *, within_s: float) -> None:
         """Take no further run, and let those under way come to where they wait, for so long.
 
