@@ -28,7 +28,7 @@ def fleet(store: str) -> Figures:
     from collections import Counter
 
     command = [sys.executable, "-m", "tests.crash.fleet", "--runs", "60", "--workers", "3"]
-    command += ["--kill-every", "1.5", "--limit", "200", "--store", store, "--json"]
+    command += ["--kill-every", "2.5", "--limit", "200", "--store", store, "--json"]
     root = Path(__file__).parent.parent
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280)
     assert ended.stdout, ended.stderr

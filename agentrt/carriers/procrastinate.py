@@ -161,4 +161,5 @@ def _connected(url: str) -> Iterator[Any]:
 
 
 def _has_schema(connection: Any) -> bool:
-    return connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone() != (None,)
+    found = connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
+    return bool(found != (None,))
