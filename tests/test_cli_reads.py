@@ -255,3 +255,25 @@ def test_a_cell_is_one_escaped_line() -> None:
 
 def test_a_missing_time_is_blank() -> None:
     assert Output().time(None) == ""
+
+
+def test_why_tells_one_record_and_what_followed(shop: Shop) -> None:
+    run = shop.run().id
+    found = shop.json("why", f"{run}:1")
+    assert found["record"]["type"] == "run.started"
+    assert found["led_here"] == []
+    assert len(found["followed"]) == shop.run().head_seq - 1
+    assert "what followed from it" in shop.say("why", f"{run}:1").stdout
+    assert shop.json("why", "store:1")["record"]["type"] == "bundle.loaded"
+    assert shop.say("why", f"{run}:999").exit_code == Exit.NOT_FOUND
+    assert shop.say("why", f"{run}:x").exit_code == Exit.USAGE
+
+
+def test_why_writes_a_page_that_is_complete_in_itself(shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "why.html"
+    result = shop.say("why", "@next", "--html", str(file))
+    assert result.exit_code == 0
+    assert "complete in itself" in result.stderr
+    assert "refund_order" in file.read_text()
+    refused = shop.say("why", "@next", "--html", str(tmp_path / "none" / "why.html"))
+    assert refused.exit_code == Exit.USAGE

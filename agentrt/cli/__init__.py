@@ -29,7 +29,7 @@ COMMANDS = {
     "reject": _at("decisions", "reject", "Turn a held call down."),
     "approvals": _at("approvals", "approvals", "The calls that wait for a person."),
     "settle": _at("settle", "settle", "Say what became of a call in doubt."),
-    "why": _at("audit", "why", "Why a call happened, from the audit store alone."),
+    "why": _at("why", "why", "Why a call happened, from the audit store alone."),
     "audit": _at("audit", "audit", "Browse and verify the audit store."),
     "policy": _at("policy", "policy", "Check, test and compare policies; explain decisions."),
     "tools": _at("tools", "tools", "List the tools and check them."),

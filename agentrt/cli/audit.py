@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from agentrt.audit import AuditStore, Verification
+from agentrt.audit import Verification
 from agentrt.cli.audit_checkpoint import checkpoint
 from agentrt.cli.audit_query import index_, query, sql
 from agentrt.cli.audit_witness import witness
 from agentrt.cli.exits import Exit
-from agentrt.cli.ids import call_row, is_call, run_id
+from agentrt.cli.ids import call_row, run_id
 from agentrt.cli.moments import Moment
 from agentrt.cli.output import (
     Output,
@@ -26,12 +26,12 @@ from agentrt.cli.output import (
     progress_over,
 )
 from agentrt.cli.project import Project
+from agentrt.cli.why import why
 from agentrt.errors import NotFound
 from agentrt.events import Record, event_types
-from agentrt.run import Why, explain
 from agentrt.visible import visible
 
-__all__ = ["audit", "why"]
+__all__ = ["audit"]
 
 TELLING: tuple[str, ...] = (
     "agent",
@@ -176,49 +176,6 @@ def _record_lines(record: Record, output: Output) -> Iterator[str]:
         first, *others = visible(text, lines=True).splitlines() or [""]
         yield f"{name}: {first}"
         yield from (f"  {line}" for line in others)
-
-
-@click.command
-@click.argument("call_or_run")
-@prints_one
-@click.pass_obj
-def why(folder: Path, call_or_run: str, output: Output) -> None:
-    """Why a call happened: the chain of facts from the prompt to the result.
-
-    For a run, the story of each of its calls.
-
-    \b
-    Example:
-      agentrt why @last
-    """
-    with Project.find(folder).open_store() as store:
-        stories = _stories(store, call_or_run)
-    data = stories[0].data() if is_call(call_or_run) else _run_data(stories)
-    output.one(data, _story_lines(stories))
-
-
-def _stories(store: AuditStore, text: str) -> list[Why]:
-    if is_call(text):
-        row = call_row(store, text)
-        return [explain(store.records(row.run), row.id)]
-    run = run_id(store, text)
-    records = store.records(run)
-    calls = store.load(run).all_calls
-    if not calls:
-        raise NotFound(f"{run} has no call to explain: agentrt runs view {run}")
-    return [explain(records, call.id) for call in calls]
-
-
-def _run_data(stories: list[Why]) -> dict[str, Any]:
-    return {"run": stories[0].run.id, "calls": [story.data() for story in stories]}
-
-
-def _story_lines(stories: list[Why]) -> Iterator[str]:
-    for index, story in enumerate(stories):
-        if index:
-            yield ""
-        for line in story.lines():
-            yield visible(line, lines=True)
 
 
 audit.add_command(why)

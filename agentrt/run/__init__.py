@@ -4,6 +4,7 @@ from agentrt.run.evolve import evolve, fold
 from agentrt.run.follow_up import begin_after
 from agentrt.run.state import Approval, Run, RunStatus, ToolCall
 from agentrt.run.steps import AskClaude, Decide, Execute, Fail, Finish, Recover, Step, next_step
+from agentrt.run.trace import Trace, trace
 from agentrt.run.why import Fact, Why, explain, tell
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "RunStatus",
     "Step",
     "ToolCall",
+    "Trace",
     "Why",
     "begin_after",
     "evolve",
@@ -26,4 +28,5 @@ __all__ = [
     "fold",
     "next_step",
     "tell",
+    "trace",
 ]

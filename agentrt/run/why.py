@@ -37,7 +37,7 @@ from agentrt.events import (
 from agentrt.run.evolve import evolve
 from agentrt.run.state import Run, ToolCall, moment
 
-__all__ = ["Fact", "Why", "decided_with", "explain", "readings", "tell"]
+__all__ = ["Fact", "Why", "decided_with", "explain", "fact_data", "readings", "tell", "told"]
 
 TEXT_MAX = 2_000
 """Characters of one recorded text that the story repeats; the record holds the rest."""
@@ -52,6 +52,8 @@ class Fact:
     type: str
     text: str
     details: tuple[str, ...] = ()
+    hash: str = ""
+    """The record's hash in hex: what verification and receipts name it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,10 @@ class Why:
         """The story as plain lines. The texts in it are untrusted and not escaped."""
         call = self.call
         yield f"{call.id}  {call.tool}  {call.status}  (run {self.run.id}, turn {call.turn})"
-        yield from _told(self.led_here)
+        yield from told(self.led_here)
         if self.followed:
             yield "what followed"
-            yield from _told(self.followed)
+            yield from told(self.followed)
 
     def data(self) -> dict[str, Any]:
         """The story as JSON data."""
@@ -84,8 +86,8 @@ class Why:
             "key": self.call.key or None,
             "run": self.run.id,
             "parent": self.run.parent,
-            "led_here": [_fact_data(fact) for fact in self.led_here],
-            "followed": [_fact_data(fact) for fact in self.followed],
+            "led_here": [fact_data(fact) for fact in self.led_here],
+            "followed": [fact_data(fact) for fact in self.followed],
         }
 
 
@@ -156,7 +158,8 @@ def _following(records: Sequence[Record], last: Record) -> Iterator[Record]:
     )
 
 
-def _told(facts: Sequence[Fact]) -> Iterator[str]:
+def told(facts: Sequence[Fact]) -> Iterator[str]:
+    """Facts as plain lines. The texts in them are untrusted and not escaped."""
     for fact in facts:
         time = moment(fact.at).strftime("%Y-%m-%d %H:%M:%SZ")
         yield f"  {fact.seq:>4}  {time}  {fact.type:<14}  {fact.text}"
@@ -167,19 +170,23 @@ def _told(facts: Sequence[Fact]) -> Iterator[str]:
             yield from (f"{'':>46}| {line}" for line in more)
 
 
-def _fact_data(fact: Fact) -> dict[str, Any]:
+def fact_data(fact: Fact) -> dict[str, Any]:
+    """A fact as JSON data."""
     return {
         "seq": fact.seq,
         "at": fact.at,
         "type": fact.type,
         "text": fact.text,
         "details": list(fact.details),
+        "hash": fact.hash,
     }
 
 
 def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall | None) -> Fact:
     text, details = _story(record.event, by_seq, call)
-    return Fact(record.seq, record.at, record.event.type, text, tuple(details))
+    if record.forgotten:
+        details = [*details, f"forgotten since: {', '.join(sorted(record.forgotten))}"]
+    return Fact(record.seq, record.at, record.event.type, text, tuple(details), record.hash.hex())
 
 
 def _story(
