@@ -18,8 +18,8 @@ from agentrt.audit import AuditStore
 from agentrt.audit.answers import answer
 from agentrt.audit.index import Found, catch_up, rebuild, search, standing
 from agentrt.audit.index.entries import named_in, scalars
+from agentrt.audit.index.views import VIEWS
 from agentrt.audit.query import parse
-from agentrt.audit.views import VIEWS
 from agentrt.errors import QueryInvalid
 from agentrt.events import BundleLoaded, RunCancelled, User
 from agentrt.run import Run

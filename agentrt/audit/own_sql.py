@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from agentrt.audit.index.views import make_views
 from agentrt.audit.store import AuditStore
-from agentrt.audit.views import make_views
 from agentrt.errors import QueryInvalid
 
 __all__ = ["Table", "ask_sql"]

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from agentrt.audit import Verification
+from agentrt.cli.audit_ask import ask
 from agentrt.cli.audit_checkpoint import checkpoint
 from agentrt.cli.audit_query import index_, query, sql
 from agentrt.cli.audit_witness import witness
@@ -184,6 +185,7 @@ audit.add_command(witness)
 audit.add_command(query)
 audit.add_command(index_)
 audit.add_command(sql)
+audit.add_command(ask)
 
 
 @audit.command

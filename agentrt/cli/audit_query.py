@@ -22,7 +22,7 @@ from agentrt.cli.project import Project
 from agentrt.errors import StoreCorrupt, StoreUnavailable
 from agentrt.visible import visible
 
-__all__ = ["csv_option", "index_", "opened_with_index", "query", "show_rows", "sql"]
+__all__ = ["csv_option", "index_", "opened_with_index", "query", "show_rows", "sql", "warn_of_more"]
 
 CALL_COLUMNS = ("at", "call", "tool", "status", "user", "rule", "approved_by", "summary")
 RUN_COLUMNS = ("at", "run", "status", "agent", "user", "cost_usd", "prompt")
@@ -183,12 +183,13 @@ def sql(folder: Path, statement: str, as_csv: bool, output: Output) -> None:
     names = _distinct(found.columns)
     rows = [dict(zip(names, map(_readable, row), strict=True)) for row in found.rows]
     if as_csv:
-        _warn_of_more(rows, output)
+        warn_of_more(rows, output)
         rows = rows[: output.limit]
     show_rows(rows, columns=names, fields=names, output=output, as_csv=as_csv, empty="No row.")
 
 
-def _warn_of_more(rows: Sequence[Any], output: Output) -> None:
+def warn_of_more(rows: Sequence[Any], output: Output) -> None:
+    """Say loudly on stderr that there are more rows than are shown."""
     limit = output.limit or 0
     if len(rows) > limit:
         said = f"showing {limit:,} of more than {limit:,}: -L shows more"

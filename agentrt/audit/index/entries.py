@@ -22,8 +22,11 @@ __all__ = [
     "scalars",
 ]
 
+SHOWN = "shown"
+"""Content in the form that people may see, where that is another one: this is what is searched."""
+
 SEARCHED = frozenset(
-    {"prompt", "output", "message", "blocks", "arguments", "preview", "result", "reason"}
+    {"prompt", "output", "message", "blocks", "arguments", "preview", "result", "reason", SHOWN}
 )
 """Content whose words can be found. Not names of people, signatures or what is repeated."""
 
@@ -45,6 +48,10 @@ class Heading:
 
     data: Mapping[str, Any]
     bodies: Mapping[str, bytes]
+
+    def seen(self) -> Mapping[str, bytes]:
+        """The bodies as people may see them."""
+        return _seen(self.bodies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ def call_entry(
         made.texts += _texts(heading)
     made.facts.add(("outcome", _outcome(headings, status)))
     decided = [each for each in headings if each.data["type"] == "call.decided"]
-    for body in [each.bodies["arguments"] for each in decided[-1:] if "arguments" in each.bodies]:
+    seen = [each.seen() for each in decided[-1:]]
+    for body in [bodies["arguments"] for bodies in seen if "arguments" in bodies]:
         made.arguments.update(
             {(path, value): number for path, value, number in scalars(body) if path in paths}
         )
@@ -195,10 +203,25 @@ def _outcome(headings: Sequence[Heading], status: str) -> str:
 
 
 def _texts(heading: Heading) -> Iterator[str]:
-    for name in sorted(heading.bodies.keys() & SEARCHED):
-        text = "\n".join(_said(name, heading.bodies[name]))
+    bodies = heading.seen()
+    for name in sorted(bodies.keys() & SEARCHED):
+        text = "\n".join(_said(name, bodies[name]))
         if text:
             yield text[:TEXT_MAX]
+
+
+def _seen(bodies: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Bodies, each in the form that `shown` gives it: an object by field, or a list of blocks."""
+    if SHOWN not in bodies:
+        return bodies
+    kept = {name: body for name, body in bodies.items() if name != SHOWN}
+    try:
+        shown = json.loads(bodies[SHOWN])
+    except ValueError:
+        return {}  # what cannot be read is not shown, and so not found
+    if isinstance(shown, dict):
+        return kept | {name: json.dumps(value).encode() for name, value in shown.items()}
+    return kept | {"blocks": bodies[SHOWN]}
 
 
 def _said(name: str, body: bytes) -> Iterator[str]:

@@ -33,6 +33,7 @@ from agentrt.audit.index.tables import (
     mark,
     stale,
 )
+from agentrt.audit.index.views import drop_views, make_views
 from agentrt.audit.index.words import put_words, take_words
 from agentrt.audit.query.terms import CHOICES
 from agentrt.audit.store import STORE_CHAIN, AuditStore
@@ -45,7 +46,6 @@ from agentrt.audit.tables import (
     StoreRow,
     columns,
 )
-from agentrt.audit.views import drop_views, make_views
 
 __all__ = ["Progress", "catch_up", "rebuild"]
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from agentrt.audit.index.tables import has_index
 
-__all__ = ["VIEWS", "drop_views", "make_views"]
+__all__ = ["VIEWS", "drop_views", "in_dialect", "make_views"]
 
 _RECORD = """
 SELECT e.run, e.seq, {time:e.at} AS time, e.at, e.type, e.call, e.tool, e.verdict,
@@ -121,7 +121,7 @@ def make_views(connection: Connection, *, temporary: bool = False) -> None:
     word = "TEMPORARY VIEW" if temporary else "VIEW"
     for name, text in VIEWS.items():
         if indexed or name not in OF_INDEX:
-            body = _written(text, connection.dialect.name)
+            body = in_dialect(text, connection.dialect.name)
             if not temporary:
                 connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
             connection.exec_driver_sql(f"CREATE {word} {name} AS {body}")
@@ -133,7 +133,8 @@ def drop_views(connection: Connection) -> None:
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
 
 
-def _written(text: str, dialect: str) -> str:
+def in_dialect(text: str, dialect: str) -> str:
+    """A statement with what is in braces said as this database says it."""
     words = _DIALECTS[dialect]
 
     def written(found: re.Match[str]) -> str:
