@@ -281,6 +281,7 @@ def test_a_name_that_there_is_not_is_told_what_was_meant(office: Office) -> None
 def test_every_key_and_every_column_of_a_view_is_on_the_page(office: Office) -> None:
     for key in KEYS:
         assert f"`{key}:" in PAGE, key
+    office.json("agentrt audit index")
     for name in VIEWS:
         columns = office.json(f'agentrt audit sql "SELECT * FROM {name} LIMIT 1"')
         row = re.search(rf"^\| `{name}` \| (.*) \|$", PAGE, re.MULTILINE)
