@@ -21,6 +21,7 @@ AgentrtError
 │   └── Overloaded
 ├── StoreError              the audit store cannot be used: nothing runs
 │   ├── StoreUnavailable
+│   ├── StoreTooOld
 │   ├── StoreTooNew
 │   ├── RecordTooNew
 │   ├── StoreCorrupt
@@ -77,6 +78,7 @@ __all__ = [
     "StoreCutBack",
     "StoreError",
     "StoreTooNew",
+    "StoreTooOld",
     "StoreUnavailable",
     "ToolDefinitionError",
     "ToolError",
@@ -180,6 +182,10 @@ class StoreError(AgentrtError):
 
 class StoreUnavailable(StoreError):
     """The audit store does not answer."""
+
+
+class StoreTooOld(StoreError):
+    """The audit store was made by an older agentrt: `agentrt db migrate` brings it up to date."""
 
 
 class StoreTooNew(StoreError):

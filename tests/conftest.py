@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import Server, stores_on
 from worlds import Desk, a_policy
 
 from agentrt.approvals import KeyFile, make_key
@@ -15,6 +16,40 @@ from agentrt.audit import AuditStore
 _HOME = tempfile.TemporaryDirectory(prefix="agentrt-tests-")
 for _name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
     os.environ[_name] = str(Path(_HOME.name) / _name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="The database of the stores that tests open; those that look into a file are left out.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--store") == "sqlite":
+        return
+    looking = [item for item in items if item.get_closest_marker("sqlite")]
+    config.hook.pytest_deselected(items=looking)
+    items[:] = [item for item in items if not item.get_closest_marker("sqlite")]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A PostgreSQL server, for as long as the tests run."""
+    with Server(tmp_path_factory.mktemp("server")) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def database_of_stores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--store postgresql` the store of each path is a database of its own on the server."""
+    if request.config.getoption("--store") == "sqlite":
+        yield
+        return
+    with stores_on(request.getfixturevalue("server")):
+        yield
 
 
 @pytest.fixture(scope="session")

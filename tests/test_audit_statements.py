@@ -16,12 +16,12 @@ ONE = Prepared(select(_shared.digest).where(_shared.digest == "a"))
 
 @pytest.fixture
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    engine = open_database(tmp_path_factory.mktemp("db") / "a.db", create=True)
-    with engine.connect() as opened:
+    database = open_database(tmp_path_factory.mktemp("db") / "a.db", create=True)
+    with database.connect() as opened:
         opened.begin()
         INSERT_SHARED.write(opened, [{"digest": "a", "body": b"1"}, {"digest": "b", "body": b"2"}])
         yield opened
-    engine.dispose()
+    database.close()
 
 
 def test_a_statement_reads_and_writes_as_core_would(connection: Connection) -> None:

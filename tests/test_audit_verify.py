@@ -42,7 +42,8 @@ def engine(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
     """A copy of it in the hands of somebody who owns the file: nothing is refused any more."""
     copy = tmp_path_factory.mktemp("owned") / "agentrt.db"
     copy.write_bytes(path.read_bytes())
-    engine = open_database(copy, create=False)
+    database = open_database(copy, create=False)
+    engine = database.engine
     with engine.begin() as connection:
         triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         for name in connection.exec_driver_sql(triggers).scalars().all():
@@ -55,7 +56,7 @@ def engine(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
         ):
             connection.exec_driver_sql(statement)
     yield engine
-    engine.dispose()
+    database.close()
 
 
 @contextmanager

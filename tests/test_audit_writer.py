@@ -18,12 +18,13 @@ class Bench:
     """A writer on a database of its own, with its commits counted."""
 
     def __init__(self, path: Path) -> None:
-        self.engine = open_database(path, create=True)
+        self.database = open_database(path, create=True)
+        self.engine = self.database.engine
         with self.engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS note (text TEXT UNIQUE)")
         self.commits = 0
         event.listen(self.engine, "commit", self._count)
-        self.writer = Writer(self.engine, path)
+        self.writer = Writer(self.database)
 
     def _count(self, _connection: Connection) -> None:
         self.commits += 1
@@ -41,7 +42,7 @@ class Bench:
 
     def close(self) -> None:
         self.writer.close()
-        self.engine.dispose()
+        self.database.close()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def project(folder: Path, text: str = DESK) -> Project:
 def test_an_empty_file_is_a_project_with_defaults(tmp_path: Path) -> None:
     found = project(tmp_path, "")
     assert found.environment == "development"
-    assert found.store_path == tmp_path / "agentrt.db"
+    assert found.store == tmp_path / "agentrt.db"
     assert found.policies == tmp_path / "policies"
     assert found.installed_tools is True
 

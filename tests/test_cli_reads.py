@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from agentrt.approvals import ApprovalQueue
 from agentrt.audit import AuditStore, CallRow
-from agentrt.audit.database import FORMAT
+from agentrt.audit.schema import FORMAT, REVISIONS
 from agentrt.cli import approvals
 from agentrt.cli.approvals import COLUMNS, SEVERITIES, waiting_calls
 from agentrt.cli.exits import Exit
@@ -201,7 +201,7 @@ def test_doctor_says_what_to_do_and_prints_no_key(empty: Shop) -> None:
 
 
 def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditStore) -> None:
-    project = replace(Project.find(empty.folder), store_path=store.path)
+    project = replace(Project.find(empty.folder), store=store.path)
     now = dict.fromkeys(CallRow.model_fields, 0) | {"summary": "", "simulated": False}
     words = dict.fromkeys(("run", "agent", "tool", "effect", "verdict"), "x")
     cases = itertools.product(("low", "critical", "high", None), (5, 3), ("held", "in doubt"))
@@ -216,7 +216,7 @@ def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditS
     assert len(expected) == 16
     assert set(COLUMNS) == set(CallRow.model_fields)
     assert SEVERITIES == rules.SEVERITIES
-    assert approvals.FORMAT == FORMAT
+    assert (approvals.FORMAT, approvals.REVISION) == (FORMAT, REVISIONS[-1])
 
 
 def test_the_list_of_held_calls_says_what_is_wrong_with_the_file(empty: Shop) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.sqlite import insert as insert_into
 
 from agentrt.audit.projections import PROJECTIONS, project
 from agentrt.audit.records import Written, write_record
@@ -26,7 +25,7 @@ from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
 from agentrt.run import Run, evolve
 
-__all__ = ["Draft", "check_head", "check_lease", "insert", "put"]
+__all__ = ["Draft", "check_head", "check_lease", "insert", "is_written", "put"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +67,60 @@ class Draft:
         return tuple(new.record for new in self.written)
 
 
-def _insert(table: Any, *columns: str) -> Any:
+def _inserting(table: Any, *columns: str) -> Prepared:
     """An insert of the named columns: the others have defaults or are generated."""
-    return insert_into(table).values({name: bindparam(name) for name in columns})
+    values = {name: bindparam(name) for name in columns}
+    return Prepared.inserting(lambda insert: insert(table).values(values))
 
 
-def _upsert(table: Any) -> Any:
+def _upserting(table: Any) -> Prepared:
     names = [column.name for column in table.__table__.columns]
     keys = [column.name for column in table.__table__.primary_key]
-    statement = insert_into(table).values({name: bindparam(name) for name in names})
-    changed = {name: statement.excluded[name] for name in names if name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    def make(insert: Any) -> Any:
+        statement = insert(table).values({name: bindparam(name) for name in names})
+        changed = {name: statement.excluded[name] for name in names if name not in keys}
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    return Prepared.inserting(make)
 
 
-_run, _lease = columns(RunRow), columns(LeaseRow)
-HEAD = Prepared(select(_run.head_seq, _run.head_hash).where(_run.id == bindparam("run")))
+_event, _run, _lease = columns(EventRow), columns(RunRow), columns(LeaseRow)
+# Whoever appends holds the run until the commit; SQLite has one writer anyway.
+HEAD = Prepared(
+    select(_run.head_seq, _run.head_hash).where(_run.id == bindparam("run")).with_for_update()
+)
+RECORD = Prepared(
+    select(_event.hash).where(_event.run == bindparam("run"), _event.seq == bindparam("seq"))
+)
 LEASE = Prepared(select(_lease.process).where(_lease.run == bindparam("run")))
-INSERT_EVENT = Prepared(_insert(EventRow, "header", "hash"))
-INSERT_CONTENT = Prepared(_insert(ContentRow, "run", "seq", "part", "salt", "body"))
-INSERT_SHARED = Prepared(_insert(SharedRow, "digest", "body").on_conflict_do_nothing())
+INSERT_EVENT = _inserting(EventRow, "header", "hash")
+INSERT_CONTENT = _inserting(ContentRow, "run", "seq", "part", "salt", "body")
+INSERT_SHARED = Prepared.inserting(
+    lambda insert: insert(SharedRow)
+    .values(digest=bindparam("digest"), body=bindparam("body"))
+    .on_conflict_do_nothing()
+)
 UPSERT: dict[type, Prepared] = {
-    table: Prepared(_upsert(table)) for table in (*PROJECTIONS, LeaseRow, WorkerRow, ServedRow)
+    table: _upserting(table) for table in (*PROJECTIONS, LeaseRow, WorkerRow, ServedRow)
 }
+
+
+def is_written(connection: Connection, draft: Draft) -> bool:
+    """Whether just these records are in the store already.
+
+    To be asked only after a commit that was never answered: somebody else's records may be the
+    same to the byte.
+    """
+    last = draft.after
+    row = RECORD.row(connection, run=last.id, seq=last.seq) if draft.written else None
+    return row is not None and bytes(row[0]) == last.head
 
 
 def check_head(connection: Connection, run: Run) -> None:
     """Raises Conflict unless the stored run stands where the caller's fold of it does."""
-    row = HEAD.row(connection, run=run.id)
-    if (row or (0, b"")) != (run.seq, run.head):
+    seq, head = HEAD.row(connection, run=run.id) or (0, b"")
+    if (seq, bytes(head)) != (run.seq, run.head):
         raise Conflict(f"{run.id} has moved on since it was read: read it again.")
 
 

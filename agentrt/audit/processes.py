@@ -10,8 +10,62 @@ import fcntl
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
-__all__ = ["Process", "is_alive"]
+__all__ = ["LocalProcesses", "Process", "Processes", "is_alive"]
+
+
+class Processes(Protocol):
+    """The processes that work on a store: this one, and which of the others live."""
+
+    @property
+    def mine(self) -> str:
+        """This process, as the records name it; alive until `close`."""
+
+    def is_alive(self, id: str) -> bool:
+        """Whether it may carry runs: False lets others take them over."""
+
+    def may_run(self, id: str, *, until: int) -> bool:
+        """Whether a function that it entered may run yet, which should have ended at `until`.
+
+        In milliseconds since the epoch. Only False proves that an effect will not happen any more.
+        """
+
+    def close(self) -> None:
+        """Say that nothing of this process runs any more."""
+
+
+class LocalProcesses:
+    """Those of one machine, each with a lock file in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mine: Process | None = None
+
+    @property
+    def mine(self) -> str:
+        """This process, as the records name it; alive until `close`."""
+        if self._mine is None:
+            self._mine = Process(self._folder)
+        return self._mine.id
+
+    def is_alive(self, id: str) -> bool:
+        """Whether it holds its lock."""
+        return is_alive(self._folder, id)
+
+    def may_run(self, id: str, *, until: int) -> bool:  # noqa: ARG002 - the lock says it all
+        """The same: who is dead runs nothing, whatever the time."""
+        return is_alive(self._folder, id)
+
+    def knows(self, id: str) -> bool:
+        """Whether it is a process of this machine that did not end in peace."""
+        return (self._folder / id).exists()
+
+    def close(self) -> None:
+        """Say that nothing of this process runs any more."""
+        if self._mine is not None:
+            self._mine.end()
+            self._mine = None
 
 
 class Process:

@@ -55,12 +55,14 @@ def read_since(
     after: int,
     types: Sequence[str],
     user_ref: str | None = None,
+    up_to: int | None = None,
 ) -> tuple[int, list[Record]]:
     """The records of these types behind place `after`, in order of arrival, and the last place.
 
-    Those of one user only when `user_ref` is given. Raises StoreCorrupt.
+    Those of one user only when `user_ref` is given, and none behind `up_to`. Raises StoreCorrupt.
     """
     own = [_event.user_ref == user_ref] if user_ref is not None else []
+    own += [_event.pos <= up_to] if up_to is not None else []
     rows = stored_records(
         connection, *own, _event.type.in_(types), _event.pos > after, order=_event.pos
     )

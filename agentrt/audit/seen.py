@@ -69,7 +69,7 @@ class Seen:
 
     def _note_place(self, store: AuditStore) -> str | None:
         """Remember which store is at its path; what to say when it is another than before."""
-        path = str(store.path.resolve())
+        path = store.location if store.path is None else str(store.path.resolve())
         file = self._folder / "places" / hashlib.sha256(path.encode()).hexdigest()[:32]
         before = file.read_text(encoding="utf-8") if file.is_file() else store.id
         if before != store.id or not file.is_file():
@@ -108,20 +108,20 @@ def check_grew(
     now = Checkpoint.parse(newest.text) if newest is not None else Checkpoint("", 0, b"")
     if now.size < then.size:
         raise StoreCutBack(
-            f"{store.path} was cut or rolled back: it had a checkpoint over {then.size} heads, and "
+            f"{store.location} was cut or rolled back: it had a checkpoint over {then.size} heads, and "
             f"its newest is over {now.size}. {hint}"
         )
     at = reader(connection)
     if root(then.size, at) != then.root or root(now.size, at) != now.root:
         raise StoreCutBack(
-            f"{store.path} has another history than it had: its tree did not grow out of the "
+            f"{store.location} has another history than it had: its tree did not grow out of the "
             f"checkpoint over {then.size} heads. {hint}"
         )
     if newest is not None and {(s.name, s.key_id) for s in before.signatures[:1]} != {
         (s.name, s.key_id) for s in newest.signatures[:1]
     }:
         raise StoreCutBack(
-            f"The checkpoints of {store.path} are signed by another key than before. {hint}"
+            f"The checkpoints of {store.location} are signed by another key than before. {hint}"
         )
 
 

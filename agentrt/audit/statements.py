@@ -1,39 +1,49 @@
 """Statements that run at every turn: written with SQLAlchemy Core, executed by the driver.
 
-Core compiles each of them once, when it is imported. Executing them through Core as well costs
-some forty microseconds each, several times what the database itself takes.
+Core compiles each of them once for each kind of database. Executing them through Core as well
+costs some forty microseconds each, several times what the database itself takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 __all__ = ["Prepared"]
 
-_DIALECT = sqlite.dialect(paramstyle="named")
+_DIALECTS: Mapping[str, Any] = {
+    "sqlite": lambda: sqlite.dialect(paramstyle="named"),
+    "postgresql": lambda: postgresql.psycopg.dialect(),
+}
+
+_INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Prepared:
     """A compiled statement with named parameters."""
 
     def __init__(self, statement: Any) -> None:
-        compiled = statement.compile(dialect=_DIALECT)
-        self.sql = str(compiled)
-        self._constants = {
-            name: value for name, value in compiled.params.items() if value is not None
-        }
+        self._statement_for: Callable[[str], Any] = lambda _kind: statement
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def inserting(cls, make: Callable[[Any], Any]) -> Prepared:
+        """What `make` makes of the database's own `insert`, which knows what to do on conflict."""
+        prepared = cls(None)
+        prepared._statement_for = lambda kind: make(_INSERTS[kind])
+        return prepared
 
     def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        with self._failing_as_core_does(connection):
+        sql, constants = self._for(connection)
+        with _failing_as_core_does(connection, sql):
             cursor: Any = connection.connection.cursor()
-            cursor.execute(self.sql, {**self._constants, **values})
+            cursor.execute(sql, {**constants, **values})
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
@@ -43,12 +53,29 @@ class Prepared:
 
     def write(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert, change or delete once for each of `rows`."""
-        with self._failing_as_core_does(connection):
-            connection.connection.cursor().executemany(self.sql, rows)
+        sql, constants = self._for(connection)
+        filled = [{**constants, **row} for row in rows] if constants else rows
+        with _failing_as_core_does(connection, sql):
+            connection.connection.cursor().executemany(sql, filled)
 
-    @contextmanager
-    def _failing_as_core_does(self, connection: Connection) -> Iterator[None]:
-        try:
-            yield
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError(self.sql, None, error) from error
+    def _for(self, connection: Connection) -> tuple[str, dict[str, Any]]:
+        """The text for this kind of database, and the parameters that are always the same."""
+        kind = connection.dialect.name
+        if kind not in self._compiled:
+            compiled = self._statement_for(kind).compile(dialect=_DIALECTS[kind]())
+            constants = {name: said for name, said in compiled.params.items() if said is not None}
+            self._compiled[kind] = str(compiled), constants
+        return self._compiled[kind]
+
+
+@contextmanager
+def _failing_as_core_does(connection: Connection, sql: str) -> Iterator[None]:
+    driver: Any = connection.dialect.loaded_dbapi
+    try:
+        yield
+    except driver.IntegrityError as error:
+        raise IntegrityError(sql, None, error) from error
+    except driver.OperationalError as error:
+        raise OperationalError(sql, None, error) from error
+    except driver.Error as error:
+        raise DBAPIError(sql, None, error) from error

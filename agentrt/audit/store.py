@@ -10,18 +10,17 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
-from agentrt.audit.appends import Draft, check_head, check_lease, insert, put
+from agentrt.audit.appends import Draft, check_head, check_lease, insert, is_written, put
 from agentrt.audit.bell import Bell
 from agentrt.audit.claims import STORE_CHAIN, Claims
-from agentrt.audit.database import FAILURES, open_database, store_row, unavailable
-from agentrt.audit.processes import Process, is_alive
+from agentrt.audit.database import Database, is_url, open_database
 from agentrt.audit.reads import (
     place_at,
     read_after,
@@ -29,6 +28,7 @@ from agentrt.audit.reads import (
     read_records,
     read_since,
 )
+from agentrt.audit.schema import FAILURES, store_row
 from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import (
     ApprovalRow,
@@ -38,6 +38,7 @@ from agentrt.audit.tables import (
     ModelCallRow,
     RunRow,
     columns,
+    in_header,
 )
 from agentrt.audit.verify import Verification, verify
 from agentrt.audit.writer import Writer
@@ -90,25 +91,26 @@ class AuditStore:
 
     def __init__(
         self,
-        path: Path | str,
+        location: Path | str,
         *,
         create: bool = True,
         read_only: bool = False,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self.path = Path(path)
+        """`location` is the path of a file, or the URL of a PostgreSQL database."""
+        self.path = None if is_url(location) else Path(location)
+        """The file, if it is one."""
         self.clock = clock
         """Milliseconds since the epoch."""
-        self._engine = open_database(self.path, create=create, read_only=read_only)
-        self._locks = self.path.with_name(f"{self.path.name}-processes")
-        self._process: Process | None = None
+        self._database = open_database(location, create=create, read_only=read_only)
+        self._engine = self._database.engine
         with self._reading() as connection:
             row = store_row(connection)
             newest = select(_run.head_at).order_by(_run.head_at.desc()).limit(1)
             self._newest_at = connection.execute(newest).scalar() or 0
         self.id = row.id
         self._ref_key = row.ref_key
-        self._writer = None if read_only else Writer(self._engine, self.path)
+        self._writer = None if read_only else Writer(self._database)
         self.bell: Bell | None = None
         """Rung when an append leaves a run that could go on and that nobody carries."""
         self.claims = Claims(
@@ -118,14 +120,16 @@ class AuditStore:
             is_alive=self.is_alive,
         )
 
+    @property
+    def location(self) -> str:
+        """Where it is, in words that hold no password."""
+        return self._database.location
+
     def close(self) -> None:
-        """Finish what was appended and let the file go."""
+        """Finish what was appended and let the database go."""
         if self._writer is not None:
             self._writer.close()
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,7 +190,10 @@ class AuditStore:
                 _ring_within(bell, draft.after.id, connection)
             return draft.after
 
-        after = await self._write(work)
+        def done(connection: Connection) -> Run | None:
+            return draft.after if is_written(connection, draft) else None
+
+        after = await self._write(work, run=draft.before.id, alone=check is not None, done=done)
         if bell is not None and not bell.in_transaction:
             self.ring(after.id)
         return after
@@ -223,13 +230,14 @@ class AuditStore:
         """Do `work` in a transaction: for what is made from records, and can be made again."""
         return self._submit(work).result()
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        return await asyncio.wrap_future(self._submit(work))
+    async def _write(self, work: Callable[[Connection], T], **how: Any) -> T:
+        return await asyncio.wrap_future(self._submit(work, **how))
 
-    def _submit(self, work: Callable[[Connection], T]) -> Future[T]:
+    def _submit(self, work: Callable[[Connection], T], **how: Any) -> Future[T]:
+        """Have it done by the writer, `how` being what that wants to know of it."""
         if self._writer is None:
             raise StoreUnavailable("The audit store was opened to be read only.")
-        return self._writer.submit(work)
+        return self._writer.submit(work, **how)
 
     @property
     def appends_waiting(self) -> int:
@@ -241,13 +249,18 @@ class AuditStore:
     @property
     def process(self) -> str:
         """The name of this process in records; alive for as long as the store is open."""
-        if self._process is None:
-            self._process = Process(self._locks)
-        return self._process.id
+        return self._database.processes.mine
 
     def is_alive(self, process: str) -> bool:
-        """Whether a process that the records name may still be alive."""
-        return is_alive(self._locks, process)
+        """Whether a process that the records name may carry runs; its own leases count if so."""
+        return self._database.processes.is_alive(process)
+
+    def may_run(self, process: str, *, until: int) -> bool:
+        """Whether a function that a process entered may run yet; it should have ended at `until`.
+
+        In milliseconds since the epoch. While it may, nobody can say that it did not happen.
+        """
+        return self._database.processes.may_run(process, until=until)
 
     async def claim(self, run: str) -> None:
         """Let this process carry the run. Raises CarriedElsewhere while another lives that does."""
@@ -299,7 +312,9 @@ class AuditStore:
         Those of one user only when `user_ref` is given. Within a `check`, on its connection.
         """
         with self._reading(connection) as reading:
-            return read_since(reading, after=after, types=types, user_ref=user_ref)
+            # Within a check the transaction is alone; else what is under way may come before.
+            up_to = self._database.settled(reading) if connection is None else None
+            return read_since(reading, after=after, types=types, user_ref=user_ref, up_to=up_to)
 
     def place_at(
         self, moment: int, *, user_ref: str | None = None, connection: Connection | None = None
@@ -339,7 +354,7 @@ class AuditStore:
         """Where the run stands. Raises NotFound."""
         records = self.records(run)
         if not records:
-            raise NotFound(f"There is no run {run} in {self.path}.")
+            raise NotFound(f"There is no run {run} in {self.location}.")
         return fold(records)
 
     def load_intact(self, run: str) -> Run:
@@ -486,11 +501,12 @@ class AuditStore:
     ) -> Verification:
         """Check every record, or those of one run; `progress` hears how many were checked."""
         with self._reading() as connection:
-            return verify(connection, run=run, progress=progress)
+            damage = self._database.damage(connection) if run is None else ()
+            return verify(connection, run=run, damage=damage, progress=progress)
 
     def watch(self) -> Watch:
         """Something that says when another connection, of any process, has written."""
-        return Watch(self.path, self._engine)
+        return Watch(self._database)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -504,11 +520,8 @@ class AuditStore:
         if within is not None:
             yield within
             return
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except FAILURES as error:
-            raise unavailable(self.path, error) from error
+        with _answering(self._database), self._database.connect() as connection:
+            yield connection
 
     def _rows(self, table: type[T], query: Any) -> list[T]:
         with self._reading() as connection:
@@ -546,25 +559,18 @@ def _parent(connection: Connection, run: str) -> str | None:
 class Watch:
     """A cheap look at the store, for whoever looks many times a second."""
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self._path = path
-        self._file = self._identity()
-        with self._answering():
-            self._connection = engine.connect()
-            self._seen = self._version()
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with _answering(database):
+            self._pulse = database.pulse()
 
     def changed(self) -> bool:
         """Whether another connection, of any process, has written since the last time.
 
-        Raises StoreUnavailable, also when the file is gone or another took its place: an open
-        database goes on answering from what nobody else can see.
+        Raises StoreUnavailable, also when a file is gone or another took its place.
         """
-        if self._identity() != self._file:
-            raise StoreUnavailable(f"{self._path} was replaced by another file. Open it again.")
-        with self._answering():
-            version = self._version()
-        changed, self._seen = version != self._seen, version
-        return changed
+        with _answering(self._database):
+            return self._pulse.changed()
 
     def running(self) -> list[tuple[str, str]]:
         """The runs that somebody could carry on now, each with its agent."""
@@ -581,39 +587,26 @@ class Watch:
 
     def close(self) -> None:
         """Let the connection go."""
-        self._connection.close()
-
-    def _identity(self) -> tuple[int, int]:
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            raise StoreUnavailable(
-                f"There is no audit store at {self._path} any more: {error.strerror}."
-            ) from error
-        return found.st_dev, found.st_ino
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except FAILURES as error:
-            raise unavailable(self._path, error) from error
-
-    def _version(self) -> int:
-        version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        self._connection.rollback()
-        return version
+        with suppress(*FAILURES):
+            self._pulse.close()
 
     def _rows(self, statement: Prepared, **values: Any) -> list[tuple[Any, ...]]:
-        rows = statement.rows(self._connection, **values)
-        self._connection.rollback()  # a look must not hold on to what it saw
+        with _answering(self._database):
+            rows = statement.rows(self._pulse.connection, **values)
+            self._pulse.connection.rollback()  # a look must not hold on to what it saw
         return rows
 
 
+@contextmanager
+def _answering(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise database.problem(error) from error
+
+
 PARENT = Prepared(
-    select(_event.header.op("->>")("$.parent")).where(
-        _event.run == bindparam("run"), _event.seq == 1
-    )
+    select(in_header("parent")).where(_event.run == bindparam("run"), _event.seq == 1)
 )
 RUNNING = Prepared(select(_run.id, _run.agent).where(_run.status == "running"))
 STATUS = Prepared(select(_run.status).where(_run.id == bindparam("run")))

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Computed,
     Index,
     Integer,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlmodel import Field, SQLModel
 
 __all__ = [
@@ -32,12 +34,14 @@ __all__ = [
     "LeaseRow",
     "ModelCallRow",
     "NodeRow",
+    "ProcessRow",
     "RunRow",
     "ServedRow",
     "SharedRow",
     "StoreRow",
     "WorkerRow",
     "columns",
+    "in_header",
     "of_user",
 ]
 
@@ -47,10 +51,27 @@ BIG = BigInteger().with_variant(Integer, "sqlite")
 STRICT = {"sqlite_strict": True}
 
 
-def _generated(name: str, kind: Any = Text) -> Any:
+class FromHeader(Computed):
+    """A generated column: the database itself reads it from the header's field of this name."""
+
+    def __init__(self, field: str, kind: str) -> None:
+        super().__init__(f"header ->> '$.{field}'", persisted=False)
+        self.field, self.kind = field, kind
+
+    def copy(self, **_options: Any) -> FromHeader:
+        """The same for another table, as SQLAlchemy asks for it."""
+        return FromHeader(self.field, self.kind)
+
+
+@compiles(FromHeader, "postgresql")
+def _stored(generated: FromHeader, _compiler: Any, **_options: Any) -> str:
+    # The header keeps its exact bytes, so it is text; stored, since only that can be indexed.
+    return f"GENERATED ALWAYS AS (((header::json) ->> '{generated.field}')::{generated.kind}) STORED"
+
+
+def _generated(name: str, kind: Any = Text, *, cast: str = "text") -> Any:
     """A column that the database reads from the header's field of this name."""
-    computed = Computed(f"header ->> '$.{name}'", persisted=False)
-    return Field(default=None, sa_type=kind, sa_column_args=[computed])
+    return Field(default=None, sa_type=kind, sa_column_args=[FromHeader(name, cast)])
 
 
 def columns(table: type[SQLModel]) -> Any:
@@ -61,6 +82,26 @@ def columns(table: type[SQLModel]) -> Any:
 def _where(name: str, *columns: str, unique: bool = False, only: str) -> Index:
     condition = text(only)
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+class in_header(ColumnElement[str]):  # noqa: N801 - reads as the function it is
+    """A field of an event's header that has no column of its own."""
+
+    inherit_cache = True
+    type = Text()
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+
+@compiles(in_header, "sqlite")
+def _in_sqlite(element: in_header, _compiler: Any, **_options: Any) -> str:
+    return f"event.header ->> '$.{element.field}'"
+
+
+@compiles(in_header, "postgresql")
+def _in_postgresql(element: in_header, _compiler: Any, **_options: Any) -> str:
+    return f"(event.header::json) ->> '{element.field}'"
 
 
 class EventRow(SQLModel, table=True):
@@ -81,16 +122,16 @@ class EventRow(SQLModel, table=True):
         STRICT,
     )
 
-    pos: int | None = Field(default=None, sa_type=Integer, primary_key=True)
+    pos: int | None = Field(default=None, sa_type=BIG, primary_key=True)
     header: str = Field(sa_type=Text)
     hash: bytes = Field(sa_type=LargeBinary)
     run: str = _generated("run")
-    seq: int = _generated("seq", Integer)
-    at: int = _generated("at", BIG)
+    seq: int = _generated("seq", Integer, cast="integer")
+    at: int = _generated("at", BIG, cast="bigint")
     type: str = _generated("type")
     call: str | None = _generated("call")
-    attempt: int | None = _generated("attempt", Integer)
-    revision: int | None = _generated("revision", Integer)
+    attempt: int | None = _generated("attempt", Integer, cast="integer")
+    revision: int | None = _generated("revision", Integer, cast="integer")
     tool: str | None = _generated("tool")
     verdict: str | None = _generated("verdict")
     reviewer_ref: str | None = _generated("reviewer_ref")
@@ -190,6 +231,18 @@ class LeaseRow(SQLModel, table=True):
 
     run: str = Field(sa_type=Text, primary_key=True)
     process: str = Field(sa_type=Text)
+
+
+class ProcessRow(SQLModel, table=True):
+    """A process that worked on a store on a server: whether it ended in peace, its locks cannot say."""
+
+    __tablename__ = "process"
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    host: str = Field(sa_type=Text)
+    started_at: int = Field(sa_type=BIG)
+    """By the clock of the database, as `ended_at`."""
+    ended_at: int | None = Field(default=None, sa_type=BIG)
 
 
 class WorkerRow(SQLModel, table=True):

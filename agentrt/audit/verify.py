@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,12 +106,19 @@ def _has_shape(data: Mapping[str, Any]) -> bool:
 
 
 def verify(
-    connection: Connection, *, run: str | None = None, progress: Progress = lambda _count: None
+    connection: Connection,
+    *,
+    run: str | None = None,
+    damage: Iterable[str] = (),
+    progress: Progress = lambda _count: None,
 ) -> Verification:
-    """Check every record of the store, or of one run, and what hangs on them."""
+    """Check every record of the store, or of one run, and what hangs on them.
+
+    `damage` is what the database found wrong with its own files.
+    """
     check = _Check(connection, alone=run is not None)
-    if run is None:
-        check.file()
+    for line in damage:
+        check.damaged(line)
     for page in _pages(connection, run):
         for stored in page:
             check.record(stored)
@@ -137,11 +144,8 @@ class _Check:
         """Rows that a record speaks of, by table."""
         self._shared_ok: dict[str, bool] = {}
 
-    def file(self) -> None:
-        """Let SQLite compare its indexes with its tables: reads go through them."""
-        for line in self._connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars():
-            if line != "ok":
-                self._find("the store", None, f"the file is damaged: {line}")
+    def damaged(self, line: str) -> None:
+        self._find("the store", None, f"the file is damaged: {line}")
 
     def record(self, stored: _Stored) -> None:
         self.result.records += 1
@@ -297,7 +301,7 @@ def _bytes(value: Any) -> bytes:
 def _pages(connection: Connection, run: str | None) -> Iterator[list[_Stored]]:
     """The records by arrival, which is chain order within a run, with their content."""
     # Read as bytes: a damaged text may not even be UTF-8.
-    query = select(_event.pos, cast(_event.header, LargeBinary), _event.hash).order_by(_event.pos)
+    query = select(_event.pos, _as_bytes(connection), _event.hash).order_by(_event.pos)
     query = query if run is None else query.where(_event.run == run)
     last = 0
     while rows := connection.execute(query.where(_event.pos > last).limit(PAGE)).all():
@@ -307,6 +311,12 @@ def _pages(connection: Connection, run: str | None) -> Iterator[list[_Stored]]:
         if page[-1].pos <= last:
             raise StoreCorrupt("The table of records is damaged: it comes back to where it was.")
         last = page[-1].pos
+
+
+def _as_bytes(connection: Connection) -> Any:
+    if connection.dialect.name == "postgresql":
+        return func.convert_to(_event.header, "UTF8")
+    return cast(_event.header, LargeBinary)
 
 
 def _add_content(connection: Connection, page: Sequence[_Stored]) -> None:

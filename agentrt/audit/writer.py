@@ -2,24 +2,25 @@
 
 A piece of work is told of its success only after the commit is on disk. Work that is refused
 (an `AgentrtError`, raised before it wrote anything) does not disturb the rest of its group.
+A server that went away is looked for again, for a while. If it went while it committed, nobody
+knows whether it did: before work is done again, it is asked whether it is done already.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from agentrt.audit.database import FAILURES, unavailable
+from agentrt.audit.database import Database
+from agentrt.audit.schema import FAILURES
 from agentrt.errors import AgentrtError, StoreUnavailable
 
 __all__ = ["Writer"]
@@ -28,23 +29,34 @@ T = TypeVar("T")
 
 GROUP_MAX = 128
 
+AWAY_S = 20.0
+"""How long a server that went away is looked for, before what waits is told that it is gone."""
+
+PAUSE_S = (0.05, 1.0)
+"""The first pause between two looks, and the longest: each is twice as long as the one before."""
+
 Work = Callable[[Connection], Any]
 
 
 @dataclass(slots=True)
 class _Waiting:
     work: Work
+    run: str | None = None
+    """The run that it appends to."""
+    alone: bool = False
+    """Whether it relies on what other runs have come to."""
+    done: Work | None = None
+    """What it came to, if it is done already; else None."""
+    unclear: bool = False
+    """Whether it may be: its commit was sent and never answered."""
     future: Future[Any] = field(default_factory=Future)
 
 
 class Writer:
     """Commits work in groups, in the order it was given."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine = engine.execution_options(immediate=True)
-        self._path = path
-        # SQLite's busy handler starves a writer for seconds; an flock is fair.
-        self._turn = os.open(f"{path}-turn", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection: Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
@@ -53,9 +65,21 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="agentrt-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Do `work` in a transaction; the future is done when that is durable or refused."""
-        waiting = _Waiting(work)
+    def submit(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        run: str | None = None,
+        alone: bool = False,
+        done: Callable[[Connection], T | None] | None = None,
+    ) -> Future[T]:
+        """Do `work` in a transaction; the future is done when that is durable or refused.
+
+        `run` is the run that it appends to; `alone` says that it relies on what others are doing.
+        `done` finds out whether it is done already, and need not be said where work does no harm
+        when it is done twice.
+        """
+        waiting = _Waiting(work, run, alone, done)
         with self._closing:
             if self._closed:
                 raise StoreUnavailable("The audit store was closed.")
@@ -75,7 +99,6 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
-        os.close(self._turn)
 
     def _serve(self) -> None:
         while (group := self._gather()) is not None:
@@ -99,7 +122,7 @@ class Writer:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            outcomes = self._together(group)
+            outcomes = self._while_away(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiter must hear of it
             self._one_by_one(group, error)
             return
@@ -108,22 +131,46 @@ class Writer:
 
     def _one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """One failing piece must not fail the others of its group."""
-        if len(group) == 1:
-            failure = unavailable(self._path, error) if isinstance(error, FAILURES) else error
-            _tell(group[0], None, failure)
+        if len(group) == 1 or self._is_passing(error):
+            failure = self._database.problem(error) if isinstance(error, FAILURES) else error
+            for waiting in group:
+                _tell(waiting, None, failure)
             return
         for waiting in group:
             self._commit([waiting])
 
+    def _while_away(self, group: list[_Waiting]) -> list[tuple[Any, AgentrtError | None]]:
+        """Do the group, again if the server went away and comes back in time."""
+        until, pause = time.monotonic() + AWAY_S, PAUSE_S[0]
+        while True:
+            try:
+                return self._together(group)
+            except Exception as error:
+                if not self._is_passing(error) or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE_S[1])
+
+    def _is_passing(self, error: Exception) -> bool:
+        return isinstance(error, FAILURES) and self._database.is_passing(error)
+
     def _together(self, group: list[_Waiting]) -> list[tuple[Any, AgentrtError | None]]:
-        with self._my_turn(), self._connected() as connection, connection.begin():
-            return [_attempt(waiting.work, connection) for waiting in group]
+        runs = {waiting.run for waiting in group if waiting.run is not None}
+        alone = any(waiting.alone for waiting in group)
+        with self._database.turn(), self._connected() as connection:
+            connection.begin()
+            self._database.begin(connection, runs=runs, alone=alone)
+            outcomes = [_attempt(waiting, connection) for waiting in group]
+            for waiting in group:
+                waiting.unclear = True
+            connection.commit()
+            return outcomes
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         """The writer's own connection: made when there is none, given up when it failed."""
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = self._database.writing.connect()
         try:
             yield self._connection
         except BaseException:
@@ -133,20 +180,17 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
-
-    @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            with suppress(*FAILURES):  # what is gone cannot even be let go
+                connection.close()
 
 
-def _attempt(work: Work, connection: Connection) -> tuple[Any, AgentrtError | None]:
+def _attempt(waiting: _Waiting, connection: Connection) -> tuple[Any, AgentrtError | None]:
     try:
-        return work(connection), None
+        if waiting.unclear and waiting.done is not None:
+            found = waiting.done(connection)
+            if found is not None:
+                return found, None
+        return waiting.work(connection), None
     except AgentrtError as refusal:
         return None, refusal
 

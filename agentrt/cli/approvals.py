@@ -43,7 +43,7 @@ COLUMNS = (
 
 SEVERITIES = ("low", "medium", "high", "critical")
 
-FORMAT = 1
+FORMAT, REVISION = 1, "0002"
 """Of a store that can be read as it stands in the file."""
 
 _QUERY = "SELECT * FROM call WHERE status IN ('held', 'deferred', 'in doubt')"
@@ -120,7 +120,7 @@ def deferred_calls(project: Project) -> list[dict[str, Any]]:
     from agentrt.approvals import ApprovalQueue
     from agentrt.policy import Reviewers
 
-    if not project.store_path.exists():
+    if not project.has_store:
         return []
     with project.open_store() as store:
         rows = ApprovalQueue(store, Reviewers()).deferred()
@@ -148,7 +148,7 @@ def waiting_calls(project: Project) -> list[dict[str, Any]]:
     The rows are read as they stand in the file: a list that is asked for all day should not
     load a database toolkit, which takes several times as long as the rest of the command.
     """
-    if not project.store_path.exists():
+    if not project.has_store:
         return []
     rows = _read(project)
     held = sorted((row for row in rows if row["status"] == "held"), key=_riskiest_first)
@@ -157,13 +157,16 @@ def waiting_calls(project: Project) -> list[dict[str, Any]]:
 
 
 def _read(project: Project) -> list[dict[str, Any]]:
+    if project.store_file is None:
+        return _read_as_a_store(project)
     from pysqlite3 import dbapi2
 
     try:
         # Read-only, so that it never writes to the file, not even a checkpoint.
-        connection = dbapi2.connect(f"{project.store_path.as_uri()}?mode=ro", uri=True, timeout=30)
+        connection = dbapi2.connect(f"{project.store_file.as_uri()}?mode=ro", uri=True, timeout=30)
         try:
-            formats = connection.execute("SELECT format FROM store").fetchall()
+            tables = "SELECT format, version_num FROM store, alembic_version"
+            formats = connection.execute(tables).fetchall()
             found = connection.execute(_QUERY)
             names = [column[0] for column in found.description]
             rows = [dict(zip(names, values, strict=True)) for values in found]
@@ -171,7 +174,7 @@ def _read(project: Project) -> list[dict[str, Any]]:
             connection.close()
     except dbapi2.Error:
         return _read_as_a_store(project)
-    if formats != [(FORMAT,)] or any(row["status"] == "deferred" for row in rows):
+    if formats != [(FORMAT, REVISION)] or any(row["status"] == "deferred" for row in rows):
         return _read_as_a_store(project)
     return [
         {name: row[name] for name in COLUMNS} | {"simulated": bool(row["simulated"])}

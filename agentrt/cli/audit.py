@@ -94,7 +94,7 @@ def list_(
     """
     project = Project.find(folder)
     records: list[Record] = []
-    if project.store_path.exists():
+    if project.has_store:
         with project.open_store() as store:
             records = store.search(
                 run=run_id(store, run) if run else None,
@@ -202,8 +202,8 @@ def verify(folder: Path, run: str | None, output: Output) -> None:
       agentrt audit verify && echo intact
     """
     project = Project.find(folder)
-    if not project.store_path.exists():
-        narrate(f"There is no audit store at {project.store_path} yet: nothing to verify.")
+    if not project.has_store:
+        narrate(f"There is no audit store at {project.store_told} yet: nothing to verify.")
         return
     with project.open_store() as store:
         found = store.verify(run_id(store, run) if run else None, progress=progress)

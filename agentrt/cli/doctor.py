@@ -97,7 +97,7 @@ def _python() -> Finding:
 
 
 def _sqlite() -> tuple[Verdict, str]:
-    from agentrt.audit.database import sqlite_module
+    from agentrt.audit.sqlite import sqlite_module
 
     return "ok", str(sqlite_module().sqlite_version)
 
@@ -121,8 +121,8 @@ def _environment() -> Iterator[Finding]:
 
 
 def _store(project: Project) -> tuple[Verdict, str]:
-    if not project.store_path.exists():
-        return "ok", f"{project.store_path}: not there yet, the first run makes it"
+    if not project.has_store:
+        return "ok", f"{project.store_told}: not there yet, the first run makes it"
     with project.open_store() as store:
         newest = store.runs(limit=1)
         if newest and newest[0].head_at > store.clock():
@@ -130,7 +130,7 @@ def _store(project: Project) -> tuple[Verdict, str]:
         found = store.verify()
     if not found.ok:
         return "fail", f"{len(found.findings)} findings: agentrt audit verify"
-    return "ok", f"{project.store_path}: {found.records:,} records verified"
+    return "ok", f"{project.store_told}: {found.records:,} records verified"
 
 
 def _tools(project: Project) -> tuple[Verdict, str]:

@@ -57,7 +57,7 @@ def _policy(project: Project, named: str) -> Policy:
 
 def _recorded(project: Project, digest: str) -> dict[str, str]:
     """The texts of a recorded bundle. Raises NotFound."""
-    if not project.store_path.exists():
+    if not project.has_store:
         raise NotFound(f"There is no folder {digest!r}, and nothing is recorded yet.")
     with project.open_store() as store:
         loaded = (record.event for record in store.search(types=("bundle.loaded",)))

@@ -119,7 +119,7 @@ def _backtest(project: Project, policy: Policy, since: int | None) -> Backtest:
 
 @contextmanager
 def _records(project: Project) -> Iterator[Iterator[Record]]:
-    if not project.store_path.exists():
+    if not project.has_store:
         yield iter(())
         return
     with project.open_store() as store:

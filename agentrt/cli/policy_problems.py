@@ -123,7 +123,7 @@ def _stale(project: Project, days: int) -> list[PolicyProblem]:
     from agentrt.policy.stale import stale
 
     since = int(time.time() * 1000) - days * DAY_MS
-    counts = matched(project, since) if project.store_path.exists() else None
+    counts = matched(project, since) if project.has_store else None
     unmatched = [rule for rule, count in (counts or {}).items() if count == 0]
     return list(stale(project.policy, today=_today(), unmatched=unmatched, days=days))
 

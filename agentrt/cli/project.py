@@ -99,7 +99,8 @@ class Project:
 
     file: Path
     environment: str
-    store_path: Path
+    store: Path | str
+    """The file of the audit store, or the URL of a PostgreSQL database."""
     policies: Path
     tools_folder: Path
     installed_tools: bool
@@ -138,7 +139,7 @@ class Project:
         return cls(
             file=file,
             environment=project.get("environment", "development"),
-            store_path=file.parent / project.get("store", "agentrt.db"),
+            store=_store(file, project),
             policies=file.parent / project.get("policies", "policies"),
             tools_folder=file.parent / project.get("tools", "tools"),
             installed_tools=project.get("installed_tools", True),
@@ -242,7 +243,7 @@ class Project:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""
         from agentrt.audit import AuditStore
 
-        store = AuditStore(self.store_path, create=create, read_only=read_only)
+        store = AuditStore(self.store, create=create, read_only=read_only)
         try:
             self._look_back(store)
         except StoreCorrupt as error:
@@ -256,8 +257,8 @@ class Project:
         """Hold the store to the last checkpoint that was seen of it. Raises StoreCutBack."""
         from agentrt.audit import AuditStore
 
-        if self.store_path.exists():
-            with AuditStore(self.store_path, create=False, read_only=True) as store:
+        if self.has_store:
+            with AuditStore(self.store, create=False, read_only=True) as store:
                 self._look_back(store)
 
     @cached_property
@@ -288,6 +289,25 @@ class Project:
         if named := os.environ.get("AGENTRT_RUNTIME_KEY"):
             return Path(named).expanduser()
         return self.runtime_key_path or _config_folder() / "runtime_ed25519"
+
+    @property
+    def store_file(self) -> Path | None:
+        """The file of the audit store; None when it is on a server."""
+        return self.store if isinstance(self.store, Path) else None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether something may be recorded already; a server tells when it is opened."""
+        return not isinstance(self.store, Path) or self.store.exists()
+
+    @property
+    def store_told(self) -> str:
+        """Where the store is, for a person; a password is not told."""
+        if isinstance(self.store, Path):
+            return str(self.store)
+        from agentrt.audit.postgres import location_of
+
+        return location_of(self.store)
 
     def _names(self) -> str:
         return ", ".join(self.agent_tables) or "none"
@@ -324,6 +344,12 @@ class Project:
                 )
             chosen |= {tool.name: tool for tool in found}
         return list(chosen.values())
+
+
+def _store(file: Path, project: Mapping[str, Any]) -> Path | str:
+    stated: str = os.environ.get("AGENTRT_STORE") or project.get("store", "agentrt.db")
+    # What begins so is a URL, as `audit.database.is_url` has it; that is not loaded for this.
+    return stated if stated.startswith(("postgresql", "postgres://")) else file.parent / stated
 
 
 def key_path(given: Path | None = None) -> Path:

@@ -246,7 +246,7 @@ def runtime_of(
 ) -> Runtime:
     """A runtime of the project, not entered yet; of these agents only, if they are given."""
     return Runtime(
-        store=project.store_path,
+        store=project.store,
         policy=project.policy,
         policy_folder=project.policies,
         agents=(project.agents if agents is None else agents).values(),

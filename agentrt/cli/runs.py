@@ -64,7 +64,7 @@ def list_(
     agents = (agent,) if agent else None
     rows: list[RunRow] = []
     parents: dict[str, str] = {}
-    if project.store_path.exists():
+    if project.has_store:
         with project.open_store() as store:
             limit = (output.limit or 0) + 1
             rows = store.runs(status=status, agents=agents, user=user, limit=limit)

@@ -10,6 +10,7 @@ __all__ = ["ENVIRONMENT", "TOPICS", "help_"]
 
 ENVIRONMENT = {
     "AGENTRT_PROJECT": "the folder in or above which agentrt.toml is looked for, as -C",
+    "AGENTRT_STORE": "the audit store, a file or a postgresql:// URL, instead of agentrt.toml's",
     "AGENTRT_KEY": "the file of your reviewer's key, as --key",
     "XDG_CONFIG_HOME": "where your key is without AGENTRT_KEY: agentrt/reviewer_ed25519 in it",
     "AGENTRT_RUNTIME_KEY": "the file of the key that signs checkpoints and receipts",

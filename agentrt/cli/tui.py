@@ -34,9 +34,9 @@ def tui(folder: Path, read_only: bool, at: str | None, key: Path | None) -> None
             "`agentrt approvals list` works everywhere."
         )
     project = Project.find(folder)
-    if not project.store_path.exists():
+    if not project.has_store:
         raise ProjectError(
-            f'There is no audit store at {project.store_path} yet: `agentrt run "..."` makes it.'
+            f'There is no audit store at {project.store_told} yet: `agentrt run "..."` makes it.'
         )
     _open(project, None if read_only else _signer(project, key), at)
 

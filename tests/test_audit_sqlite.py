@@ -8,7 +8,8 @@ import pytest
 from pysqlite3 import dbapi2
 from worlds import AT, asked, replied, said, started
 
-from agentrt.audit import AuditStore, database
+from agentrt.audit import AuditStore
+from agentrt.audit.database import open_database
 from agentrt.audit.records import write_record
 from agentrt.errors import SQLiteTooOld, StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
 from agentrt.run import Run
@@ -154,13 +155,13 @@ def test_an_attempt_starts_and_ends_once_and_a_revision_is_decided_once(
 
 
 def test_commits_are_on_disk_and_what_is_deleted_is_gone(tmp_path: Path) -> None:
-    engine = database.open_database(tmp_path / "a.db", create=True)
-    with engine.connect() as connection:
+    database = open_database(tmp_path / "a.db", create=True)
+    with database.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "secure_delete", "recursive_triggers")
         }
-    engine.dispose()
+    database.close()
     assert pragmas == {
         "journal_mode": "wal",
         "synchronous": 2,
@@ -264,10 +265,12 @@ def test_a_store_keeps_its_id(path: Path) -> None:
     assert len(ids) == 1
 
 
-def test_a_full_disk_and_others_say_what_to_do() -> None:
+def test_a_full_disk_and_others_say_what_to_do(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "a.db", create=True)
+
     class Failure(Exception):
-        def __init__(self, orig: str) -> None:
-            self.orig = orig
+        def __str__(self) -> str:
+            return str(self.args[0])
 
     advice = {
         "database or disk is full": "Make room",
@@ -278,9 +281,10 @@ def test_a_full_disk_and_others_say_what_to_do() -> None:
         "something new": "Nothing was written",
     }
     for reason, words in advice.items():
-        error = database.unavailable(Path("a.db"), Failure(reason))  # type: ignore[arg-type]
+        error = database.problem(Failure(reason))
         assert isinstance(error, StoreUnavailable)
         assert words in str(error)
+    database.close()
 
 
 def test_a_record_has_no_column_of_its_own_but_header_and_hash(raw: Any) -> None:
