@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--store",
         choices=("sqlite", "postgresql"),
         default="sqlite",
-        help="The database of the stores that tests open; those that look into a file are left out.",
+        help="The database of the stores; tests that look into a file are left out.",
     )
 
 

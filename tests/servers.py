@@ -21,6 +21,7 @@ from agentrt.errors import StoreUnavailable
 
 __all__ = ["Server", "postgres", "stores_on"]
 
+
 class Server:
     """A server in a folder, on a socket in it."""
 
@@ -97,4 +98,3 @@ def stores_on(server: Server) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_file, "open_database", opened)
         yield
-

@@ -216,7 +216,7 @@ def test_the_list_of_held_calls_is_the_approval_queue(empty: Shop, store: AuditS
     assert len(expected) == 16
     assert set(COLUMNS) == set(CallRow.model_fields)
     assert SEVERITIES == rules.SEVERITIES
-    assert (approvals.FORMAT, approvals.REVISION) == (FORMAT, REVISIONS[-1])
+    assert (FORMAT, REVISIONS[-1]) == (approvals.FORMAT, approvals.REVISION)
 
 
 def test_the_list_of_held_calls_says_what_is_wrong_with_the_file(empty: Shop) -> None:

@@ -69,7 +69,7 @@ class Draft:
 
 def _inserting(table: Any, *columns: str) -> Prepared:
     """An insert of the named columns: the others have defaults or are generated."""
-    values = {name: bindparam(name) for name in columns}
+    values: dict[str, Any] = {name: bindparam(name) for name in columns}
     return Prepared.inserting(lambda insert: insert(table).values(values))
 
 
@@ -97,9 +97,11 @@ LEASE = Prepared(select(_lease.process).where(_lease.run == bindparam("run")))
 INSERT_EVENT = _inserting(EventRow, "header", "hash")
 INSERT_CONTENT = _inserting(ContentRow, "run", "seq", "part", "salt", "body")
 INSERT_SHARED = Prepared.inserting(
-    lambda insert: insert(SharedRow)
-    .values(digest=bindparam("digest"), body=bindparam("body"))
-    .on_conflict_do_nothing()
+    lambda insert: (
+        insert(SharedRow)
+        .values(digest=bindparam("digest"), body=bindparam("body"))
+        .on_conflict_do_nothing()
+    )
 )
 UPSERT: dict[type, Prepared] = {
     table: _upserting(table) for table in (*PROJECTIONS, LeaseRow, WorkerRow, ServedRow)

@@ -20,8 +20,9 @@ _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 class Pulse(Protocol):
     """A cheap look at a database, for whoever looks many times a second."""
 
-    connection: Connection
-    """Its own, to look with."""
+    @property
+    def connection(self) -> Connection:
+        """Its own, to look with."""
 
     def changed(self) -> bool:
         """Whether another connection, of any process, has written since the last time."""
@@ -33,12 +34,21 @@ class Pulse(Protocol):
 class Database(Protocol):
     """What the two databases do each in its own way."""
 
-    engine: Engine
-    writing: Engine
-    """The same for transactions that write."""
-    location: str
-    """Where it is, in words that hold no password."""
-    processes: Processes
+    @property
+    def engine(self) -> Engine:
+        """Connections."""
+
+    @property
+    def writing(self) -> Engine:
+        """The same for transactions that write."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, in words that hold no password."""
+
+    @property
+    def processes(self) -> Processes:
+        """Who works on it."""
 
     def close(self) -> None:
         """Let it go."""

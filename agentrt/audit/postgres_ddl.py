@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection
+from sqlmodel import SQLModel
 
 from agentrt.audit.schema import APPEND_ONLY, table_name
 from agentrt.audit.tables import ContentRow, EventRow, StoreRow
@@ -56,8 +57,9 @@ def protect(connection: Connection) -> None:
     for table in APPEND_ONLY:
         _trigger(connection, table_name(table), "UPDATE OR DELETE", "ROW", "agentrt_refuse")
     _trigger(connection, table_name(ContentRow), "UPDATE", "ROW", "agentrt_refuse")
-    for table in (*APPEND_ONLY, ContentRow):
-        _trigger(connection, table_name(table), "TRUNCATE", "STATEMENT", "agentrt_refuse")
+    tables: tuple[type[SQLModel], ...] = (*APPEND_ONLY, ContentRow)
+    for each in tables:
+        _trigger(connection, table_name(each), "TRUNCATE", "STATEMENT", "agentrt_refuse")
     _trigger(connection, table_name(EventRow), "INSERT", "ROW", "agentrt_chain")
     _trigger(connection, table_name(StoreRow), "INSERT", "ROW", "agentrt_one_store")
 

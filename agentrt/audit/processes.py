@@ -53,7 +53,7 @@ class LocalProcesses:
         """Whether it holds its lock."""
         return is_alive(self._folder, id)
 
-    def may_run(self, id: str, *, until: int) -> bool:  # noqa: ARG002 - the lock says it all
+    def may_run(self, id: str, *, until: int) -> bool:
         """The same: who is dead runs nothing, whatever the time."""
         return is_alive(self._folder, id)
 

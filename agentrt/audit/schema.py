@@ -97,10 +97,10 @@ def revision_of(connection: Connection) -> str:
 
 def check_revision(connection: Connection, location: str) -> None:
     """Raises StoreTooOld or StoreTooNew unless this agentrt knows the tables as they are."""
-    found, format = revision_of(connection), store_row(connection).format
-    if found not in REVISIONS or format > FORMAT:
+    found, records = revision_of(connection), store_row(connection).format
+    if found not in REVISIONS or records > FORMAT:
         raise StoreTooNew(
-            f"{location} has format {format}, tables {found}, and this agentrt knows {FORMAT}, "
+            f"{location} has format {records}, tables {found}, and this agentrt knows {FORMAT}, "
             f"{REVISIONS[-1]}. Upgrade agentrt."
         )
     if found != REVISIONS[-1]:

@@ -108,8 +108,8 @@ def check_grew(
     now = Checkpoint.parse(newest.text) if newest is not None else Checkpoint("", 0, b"")
     if now.size < then.size:
         raise StoreCutBack(
-            f"{store.location} was cut or rolled back: it had a checkpoint over {then.size} heads, and "
-            f"its newest is over {now.size}. {hint}"
+            f"{store.location} was cut or rolled back: it had a checkpoint over {then.size} heads, "
+            f"and its newest is over {now.size}. {hint}"
         )
     at = reader(connection)
     if root(then.size, at) != then.root or root(now.size, at) != now.root:

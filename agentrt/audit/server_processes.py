@@ -34,8 +34,14 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND classid = %(high)s AND objid = 
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-BEGAN = f"INSERT INTO process (id, host, started_at) VALUES (%(id)s, %(host)s, ({NOW}))"
-ENDED = f"UPDATE process SET ended_at = ({NOW}) WHERE id = %(id)s"
+BEGAN = """
+INSERT INTO process (id, host, started_at)
+VALUES (%(id)s, %(host)s, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+"""
+ENDED = """
+UPDATE process SET ended_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+WHERE id = %(id)s
+"""
 WHEN_ENDED = "SELECT ended_at FROM process WHERE id = %(id)s"
 
 

@@ -1,4 +1,4 @@
-"""The store in a SQLite file: opened with a SQLite that is safe for two processes, or not at all."""
+"""The store in a SQLite file: opened with a SQLite that is safe for two processes, or not."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ class SQLite:
             module=sqlite_module(),
             connect_args={"timeout": BUSY_TIMEOUT_S},
         )
-        event.listen(
-            self.engine, "connect", _set_pragmas_read_only if read_only else _set_pragmas
-        )
+        event.listen(self.engine, "connect", _set_pragmas_read_only if read_only else _set_pragmas)
         event.listen(self.engine, "begin", _begin)
         self.writing = self.engine.execution_options(immediate=True)
         self.processes = LocalProcesses(path.with_name(f"{path.name}-processes"))
@@ -145,7 +143,9 @@ class SQLite:
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
         if any(word in reason for word in DAMAGE):
             return StoreCorrupt(f"{self.path} is damaged ({reason}). Restore it from a backup.")
-        hint = next((text for word, text in HINTS.items() if word in reason), "Nothing was written.")
+        hint = next(
+            (text for word, text in HINTS.items() if word in reason), "Nothing was written."
+        )
         return StoreUnavailable(f"The audit store {self.path} cannot be used: {reason}. {hint}")
 
     def pulse(self) -> FilePulse:

@@ -18,7 +18,7 @@ __all__ = ["Prepared"]
 
 _DIALECTS: Mapping[str, Any] = {
     "sqlite": lambda: sqlite.dialect(paramstyle="named"),
-    "postgresql": lambda: postgresql.psycopg.dialect(),
+    "postgresql": lambda: postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
 }
 
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

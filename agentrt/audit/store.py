@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from agentrt.audit.appends import Draft, check_head, check_lease, insert, is_written, put
 from agentrt.audit.bell import Bell

@@ -66,7 +66,9 @@ class FromHeader(Computed):
 @compiles(FromHeader, "postgresql")
 def _stored(generated: FromHeader, _compiler: Any, **_options: Any) -> str:
     # The header keeps its exact bytes, so it is text; stored, since only that can be indexed.
-    return f"GENERATED ALWAYS AS (((header::json) ->> '{generated.field}')::{generated.kind}) STORED"
+    return (
+        f"GENERATED ALWAYS AS (((header::json) ->> '{generated.field}')::{generated.kind}) STORED"
+    )
 
 
 def _generated(name: str, kind: Any = Text, *, cast: str = "text") -> Any:
@@ -234,7 +236,7 @@ class LeaseRow(SQLModel, table=True):
 
 
 class ProcessRow(SQLModel, table=True):
-    """A process that worked on a store on a server: whether it ended in peace, its locks cannot say."""
+    """A process that worked on a store on a server: its locks cannot say that it ended in peace."""
 
     __tablename__ = "process"
 

@@ -159,11 +159,16 @@ class Writer:
         alone = any(waiting.alone for waiting in group)
         with self._database.turn(), self._connected() as connection:
             connection.begin()
-            self._database.begin(connection, runs=runs, alone=alone)
-            outcomes = [_attempt(waiting, connection) for waiting in group]
-            for waiting in group:
-                waiting.unclear = True
-            connection.commit()
+            try:
+                self._database.begin(connection, runs=runs, alone=alone)
+                outcomes = [_attempt(waiting, connection) for waiting in group]
+                for waiting in group:
+                    waiting.unclear = True
+                connection.commit()
+            except BaseException:
+                with suppress(*FAILURES):  # on a connection that broke there is nothing left
+                    connection.rollback()
+                raise
             return outcomes
 
     @contextmanager
