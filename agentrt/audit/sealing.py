@@ -29,7 +29,7 @@ from agentrt.audit.tree import (
 from agentrt.events import CheckpointSigned
 from agentrt.run import Run, fold
 
-__all__ = ["Seal", "checkpoint_at", "newest_checkpoint", "origin_of"]
+__all__ = ["Seal", "checkpoint_at", "late_places", "newest_checkpoint", "origin_of"]
 
 RECORDED_EVERY_MS = 3_600_000
 """How often a checkpoint that nobody asked for is recorded in the store's own chain."""
@@ -130,10 +130,14 @@ def _one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": POSTGRES_LOCK})
 
 
+def late_places(connection: Connection) -> int:
+    """How far behind others a record may arrive: on SQLite they arrive in order."""
+    return POSTGRES_LATE if connection.dialect.name == "postgresql" else 0
+
+
 def _unsealed(connection: Connection, *, after: int) -> Iterator[Leaf]:
     """The heads that no leaf covers, of runs with a record behind a place of arrival."""
-    if connection.dialect.name == "postgresql":
-        after = max(0, after - POSTGRES_LATE)
+    after = max(0, after - late_places(connection))
     query = select(_event.run).distinct()
     query = query.where(_event.pos > after) if after else query
     runs = sorted(connection.execute(query).scalars())

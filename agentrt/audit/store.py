@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from agentrt.audit.appends import Draft, check_head, check_lease, insert, is_written, put
 from agentrt.audit.bell import Bell
@@ -40,7 +40,7 @@ from agentrt.audit.tables import (
     columns,
     in_header,
 )
-from agentrt.audit.verify import Verification, verify
+from agentrt.audit.verify import Trust, Verification, verify
 from agentrt.audit.writer import Writer
 from agentrt.errors import (
     CarriedElsewhere,
@@ -496,13 +496,29 @@ class AuditStore:
                 return texts
         return None
 
-    def verify(
-        self, run: str | None = None, *, progress: Callable[[int], None] = lambda _count: None
-    ) -> Verification:
-        """Check every record, or those of one run; `progress` hears how many were checked."""
+    def size(self) -> int:
+        """About how many records there are, without counting them."""
         with self._reading() as connection:
-            damage = self._database.damage(connection) if run is None else ()
-            return verify(connection, run=run, damage=damage, progress=progress)
+            return connection.execute(select(func.max(_event.pos))).scalar() or 0
+
+    def verify(
+        self,
+        run: str | None = None,
+        *,
+        lists: bool = True,
+        trust: Trust | None = None,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> Verification:
+        """Check every record, or those of one run; `progress` hears how many were checked.
+
+        Without `lists` only what is proven is checked: many times as quick. `trust` is what is
+        known from elsewhere: keys, remembered checkpoints, witnesses.
+        """
+        with self._reading() as connection:
+            damage = self._database.damage(connection) if run is None and lists else ()
+            return verify(
+                connection, run=run, lists=lists, trust=trust, damage=damage, progress=progress
+            )
 
     def watch(self) -> Watch:
         """Something that says when another connection, of any process, has written."""

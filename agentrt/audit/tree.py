@@ -20,6 +20,7 @@ __all__ = [
     "last_sealed",
     "leaf_at",
     "reader",
+    "sealed_head",
     "tree_size",
 ]
 
@@ -102,6 +103,13 @@ def first_leaf_over(connection: Connection, run: str, seq: int) -> tuple[int, Le
     )
     row = connection.execute(query.order_by(_leaf.seq).limit(1)).one_or_none()
     return None if row is None else (row.idx, Leaf(row.run, row.seq, row.head))
+
+
+def sealed_head(connection: Connection, run: str, *, below: int) -> Leaf | None:
+    """The last head of a run among the first `below` leaves."""
+    query = select(_leaf.run, _leaf.seq, _leaf.head).where(_leaf.run == run, _leaf.idx < below)
+    row = connection.execute(query.order_by(_leaf.seq.desc()).limit(1)).one_or_none()
+    return None if row is None else Leaf(row.run, row.seq, row.head)
 
 
 def leaf_at(connection: Connection, idx: int) -> Leaf:

@@ -3,8 +3,8 @@
 It trusts no column but `header` and `hash`, and finds in a run any record that was edited,
 removed from its middle, swapped or repeated, any content that was changed or that is gone,
 any follow-up that does not go on from an end of its parent, and any projection that says
-otherwise than its run. A run cut off at its end shows in its projection and in what follows it
-only, since a chain cannot know how long it was; signed checkpoints are for that.
+otherwise than its run. A run cut off at its end, or made anew from some record on, is held to the
+heads that were sealed. What the tree itself was, only a signature or somebody's memory can tell.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, cast, func, select
 from sqlmodel import SQLModel
 
+from agentrt.audit.schema import store_row
+from agentrt.audit.findings import Finding, Verification
+from agentrt.audit.integrity import Heads, check_records
 from agentrt.audit.lineage import Lineage
+from agentrt.audit.notes import Checkpoint, Note
 from agentrt.audit.projections import project, record_rows
 from agentrt.audit.reads import read_records
 from agentrt.audit.records import commitment, read_record, record_hash
+from agentrt.audit.sealing import late_places, origin_of
 from agentrt.audit.tables import (
     ApprovalRow,
     CallRow,
+    CheckpointRow,
     ContentRow,
     EventRow,
     ModelCallRow,
@@ -34,17 +40,20 @@ from agentrt.audit.tables import (
     SharedRow,
     columns,
 )
-from agentrt.errors import RecordTooNew, StoreCorrupt
+from agentrt.audit.tree import frontier_of, last_sealed, sealed_head
+from agentrt.audit.tree_check import Trust, check_run_seals, check_tree
+from agentrt.errors import NotFound, RecordTooNew, StoreCorrupt
 from agentrt.events import Record
 from agentrt.run import Run, evolve
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Trust", "Verification", "verify", "verify_newer"]
 
 _event = columns(EventRow)
 _content = columns(ContentRow)
 _shared = columns(SharedRow)
 _run = columns(RunRow)
 _call = columns(CallRow)
+_checkpoint = columns(CheckpointRow)
 
 PAGE = 1_000
 
@@ -52,33 +61,6 @@ UNREADABLE = (StoreCorrupt, RecordTooNew, ValueError, KeyError, TypeError, Attri
 """What reading records raises that nobody can have written, or only a newer agentrt."""
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in the store that cannot have been written so."""
-
-    run: str
-    seq: int | None
-    what: str
-
-    def __str__(self) -> str:
-        place = f"record {self.seq} of {self.run}" if self.seq is not None else self.run
-        return f"{place}: {self.what}"
-
-
-@dataclass(slots=True)
-class Verification:
-    """What was looked at, and what was found."""
-
-    runs: int = 0
-    records: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether all is as it was written."""
-        return not self.findings
 
 
 @dataclass(slots=True)
@@ -109,24 +91,98 @@ def verify(
     connection: Connection,
     *,
     run: str | None = None,
+    lists: bool = True,
+    trust: Trust | None = None,
     damage: Iterable[str] = (),
     progress: Progress = lambda _count: None,
 ) -> Verification:
     """Check every record of the store, or of one run, and what hangs on them.
 
-    `damage` is what the database found wrong with its own files.
+    Without `lists` no run is folded and no list compared: that is many times as quick, and all
+    that is proven is checked. `trust` is what is known from elsewhere, `damage` what the database
+    found wrong with its own files.
     """
+    if run is None and not lists:
+        return _verify_proof(connection, trust or Trust(), progress)
     check = _Check(connection, alone=run is not None)
     for line in damage:
         check.damaged(line)
-    for page in _pages(connection, run):
-        for stored in page:
-            check.record(stored)
-        progress(check.result.records)
-    check.projections(run)
-    if run is None:
-        check.rows_without_record()
+    check.walk(run, progress)
+    if run is not None:
+        check_run_seals(connection, check.result, run)
+        return check.result
+    heads = Heads({name.encode(): (now.seq, now.head) for name, now in check.runs.items()})
+    _check_seals(connection, check.result, heads, trust or Trust(), progress)
     return check.result
+
+
+def verify_newer(
+    connection: Connection,
+    verified: Note,
+    *,
+    trust: Trust | None = None,
+    progress: Progress = lambda _count: None,
+) -> Verification:
+    """Check what came since a checkpoint up to which all was checked; see `verify`.
+
+    That the tree grew out of that one is checked too. What was changed in records before it is
+    not looked for. Raises NotFound when the store has no such checkpoint.
+    """
+    then = Checkpoint.parse(verified.text)
+    row = connection.execute(select(_checkpoint.pos).where(_checkpoint.size == then.size))
+    place = row.scalar()
+    if place is None:
+        raise NotFound(f"This store has no checkpoint over {then.size} heads: verify it whole.")
+    result, heads = Verification(), Heads()
+    for name in _runs_behind(connection, place):
+        if (head := sealed_head(connection, name, below=then.size)) is not None:
+            heads.of[name.encode()] = (head.seq, head.head)
+        check_records(connection, result, run=name, heads=heads, progress=progress)
+    trust = trust or Trust()
+    trust = replace(trust, notes=(*trust.notes, verified))
+    since = frontier_of(connection, then.size)
+    origin = _origin(connection)
+    check_tree(connection, result, origin=origin, trust=trust, since=since, progress=progress)
+    result.runs = len(heads.of)
+    _count_unsealed(result, heads, last_sealed(connection, _names(heads)))
+    return result
+
+
+def _verify_proof(connection: Connection, trust: Trust, progress: Progress) -> Verification:
+    result = Verification()
+    heads = check_records(connection, result, progress=progress)
+    result.runs = len(heads.of)
+    _check_seals(connection, result, heads, trust, progress)
+    return result
+
+
+def _check_seals(
+    connection: Connection, result: Verification, heads: Heads, trust: Trust, progress: Progress
+) -> None:
+    origin = _origin(connection)
+    sealed = check_tree(connection, result, origin=origin, trust=trust, progress=progress)
+    _count_unsealed(result, heads, sealed)
+
+
+def _origin(connection: Connection) -> str:
+    return origin_of(store_row(connection).id)
+
+
+def _runs_behind(connection: Connection, place: int) -> list[str]:
+    """The runs with a record behind a place of arrival; some more on PostgreSQL."""
+    after = max(0, place - late_places(connection))
+    query = select(_event.run).distinct().where(_event.pos > after)
+    return sorted(connection.execute(query).scalars())
+
+
+def _count_unsealed(result: Verification, heads: Heads, sealed: Mapping[str, int]) -> None:
+    seqs = [seq for seq, _ in heads.of.values()]
+    names = zip(_names(heads), seqs, strict=True)
+    result.unsealed = sum(max(0, seq - sealed.get(name, 0)) for name, seq in names)
+
+
+def _names(heads: Heads) -> list[str]:
+    return [name.decode(errors="replace") for name in heads.of]
 
 
 class _Check:
@@ -138,14 +194,26 @@ class _Check:
         self._connection = connection
         self._alone = alone
         self._lineage = Lineage()
-        self._runs: dict[str, Run] = {}
+        self.runs: dict[str, Run] = {}
         self._broken: set[str] = set()
         self._seen: Counter[type[SQLModel]] = Counter()
         """Rows that a record speaks of, by table."""
         self._shared_ok: dict[str, bool] = {}
 
     def damaged(self, line: str) -> None:
+        """Note what the database found wrong with its own files."""
         self._find("the store", None, f"the file is damaged: {line}")
+
+    def walk(self, run: str | None, progress: Progress) -> None:
+        """Check every record, or those of one run, and what hangs on them."""
+        for page in _pages(self._connection, run):
+            for stored in page:
+                self.record(stored)
+            progress(self.result.records)
+        self.projections(run)
+        if run is None:
+            self.rows_without_record()
+        self.result.lists = True
 
     def record(self, stored: _Stored) -> None:
         self.result.records += 1
@@ -154,15 +222,15 @@ class _Check:
             self._find("the store", None, f"the record at position {stored.pos} is not readable")
             return
         name, seq = data["run"], data["seq"]
-        before = self._runs.get(name) or Run(name)
+        before = self.runs.get(name) or Run(name)
         for what in self._wrong_with(stored, data, before):
             self._find(name, seq, what)
         try:
             record = self._read(stored, data)
-            self._runs[name] = after = evolve(before, record)
+            self.runs[name] = after = evolve(before, record)
         except UNREADABLE as error:
             self._broken.add(name)
-            self._runs[name] = Run(name, seq=seq, head=stored.hash)
+            self.runs[name] = Run(name, seq=seq, head=stored.hash)
             self._find(name, seq, f"what it says cannot be read ({type(error).__name__})")
         else:
             for what in (*self._wrong_rows(after, record), *self._wrong_parent(record)):
@@ -235,12 +303,12 @@ class _Check:
 
     def projections(self, run: str | None) -> None:
         """Compare the projections of every run, also of those that have no record left."""
-        self.result.runs = len(self._runs)
+        self.result.runs = len(self.runs)
         query = select(_run.id) if run is None else select(_run.id).where(_run.id == run)
         for name in list(self._connection.execute(query).scalars()):
-            if name not in self._runs:
+            if name not in self.runs:
                 self._find(name, None, "it is listed, and all its records are gone")
-        for name, now in self._runs.items():
+        for name, now in self.runs.items():
             if name not in self._broken:
                 self._compare(now)
 
