@@ -24,7 +24,6 @@ from worlds import Desk, asked, began, doubted, replied, said, settled, started,
 from agentrt.approvals import KeyFile
 from agentrt.approvals.verdicts import check_approvals
 from agentrt.audit import AuditStore
-from agentrt.audit.database import sqlite_module
 from agentrt.audit.keys import SigningKey
 from agentrt.audit.merkle import Frontier
 from agentrt.audit.notes import Checkpoint, Note
@@ -33,6 +32,7 @@ from agentrt.audit.records import canonical, record_hash
 from agentrt.audit.sealer import Sealer
 from agentrt.audit.sealing import newest_checkpoint, origin_of
 from agentrt.audit.seen import Seen
+from agentrt.audit.sqlite import sqlite_module
 from agentrt.audit.tree import Leaf
 from agentrt.audit.verify import Trust, verify
 from agentrt.errors import StoreCorrupt

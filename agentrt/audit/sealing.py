@@ -29,7 +29,7 @@ from agentrt.audit.tree import (
 from agentrt.events import CheckpointSigned
 from agentrt.run import Run, fold
 
-__all__ = ["Seal", "checkpoint_at", "late_places", "newest_checkpoint", "origin_of"]
+__all__ = ["Seal", "checkpoint_at", "late_places", "newest_checkpoint", "origin_of", "says_more"]
 
 RECORDED_EVERY_MS = 3_600_000
 """How often a checkpoint that nobody asked for is recorded in the store's own chain."""
@@ -143,14 +143,14 @@ def _unsealed(connection: Connection, *, after: int) -> Iterator[Leaf]:
     runs = sorted(connection.execute(query).scalars())
     sealed = last_sealed(connection, runs)
     heads = [head for run in runs if (head := _head(connection, run)).seq > sealed[run]]
-    if [head.run for head in heads] == [STORE_CHAIN] and not _says_more(
+    if [head.run for head in heads] == [STORE_CHAIN] and not says_more(
         connection, sealed[STORE_CHAIN]
     ):
         return
     yield from heads
 
 
-def _says_more(connection: Connection, sealed: int) -> bool:
+def says_more(connection: Connection, sealed: int) -> bool:
     """Whether the store's own chain tells of more than checkpoints: those alone need no other."""
     query = select(_event.seq).where(
         _event.run == STORE_CHAIN, _event.seq > sealed, _event.type != "checkpoint.signed"

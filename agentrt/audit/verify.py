@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, LargeBinary, cast, func, select
 from sqlmodel import SQLModel
 
-from agentrt.audit.schema import store_row
+from agentrt.audit.claims import STORE_CHAIN
 from agentrt.audit.findings import Finding, Verification
 from agentrt.audit.integrity import Heads, check_records
 from agentrt.audit.lineage import Lineage
@@ -28,7 +28,8 @@ from agentrt.audit.notes import Checkpoint, Note
 from agentrt.audit.projections import project, record_rows
 from agentrt.audit.reads import read_records
 from agentrt.audit.records import commitment, read_record, record_hash
-from agentrt.audit.sealing import late_places, origin_of
+from agentrt.audit.schema import store_row
+from agentrt.audit.sealing import late_places, origin_of, says_more
 from agentrt.audit.tables import (
     ApprovalRow,
     CallRow,
@@ -144,7 +145,7 @@ def verify_newer(
     origin = _origin(connection)
     check_tree(connection, result, origin=origin, trust=trust, since=since, progress=progress)
     result.runs = len(heads.of)
-    _count_unsealed(result, heads, last_sealed(connection, _names(heads)))
+    _count_unsealed(connection, result, heads, last_sealed(connection, _names(heads)))
     return result
 
 
@@ -161,7 +162,7 @@ def _check_seals(
 ) -> None:
     origin = _origin(connection)
     sealed = check_tree(connection, result, origin=origin, trust=trust, progress=progress)
-    _count_unsealed(result, heads, sealed)
+    _count_unsealed(connection, result, heads, sealed)
 
 
 def _origin(connection: Connection) -> str:
@@ -175,10 +176,15 @@ def _runs_behind(connection: Connection, place: int) -> list[str]:
     return sorted(connection.execute(query).scalars())
 
 
-def _count_unsealed(result: Verification, heads: Heads, sealed: Mapping[str, int]) -> None:
+def _count_unsealed(
+    connection: Connection, result: Verification, heads: Heads, sealed: Mapping[str, int]
+) -> None:
     seqs = [seq for seq, _ in heads.of.values()]
     names = zip(_names(heads), seqs, strict=True)
-    result.unsealed = sum(max(0, seq - sealed.get(name, 0)) for name, seq in names)
+    open_ends = {name: seq - sealed.get(name, 0) for name, seq in names}
+    if STORE_CHAIN in sealed and not says_more(connection, sealed[STORE_CHAIN]):
+        open_ends.pop(STORE_CHAIN, None)  # the record of a checkpoint calls for no other
+    result.unsealed = sum(max(0, count) for count in open_ends.values())
 
 
 def _names(heads: Heads) -> list[str]:

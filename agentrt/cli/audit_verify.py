@@ -179,10 +179,11 @@ def _lines(found: Verification, trust: Trust, *, whole: bool) -> Iterator[str]:
     for finding in found.findings:
         yield visible(str(finding))
     said = f"{found.records:,} records of {found.runs:,} chains"
-    if whole and found.checkpoints:
-        signed = "" if trust.keys else ", signatures not checked: --key FILE"
-        said += f", {found.checkpoints:,} checkpoints over {found.heads:,} heads{signed}"
-    if found.unsealed:
-        said += f"; {found.unsealed:,} records are under no checkpoint yet"
+    if whole and found.unsealed:
+        said += f", {found.unsealed:,} records under no checkpoint yet"
+    elif whole:
+        said += ", all under signed checkpoints"
+    if whole and found.heads and not trust.keys:
+        said += " (whose signatures were not checked: --key FILE)"
     count = len(found.findings)
     yield f"ok: {said}" if found.ok else f"{count} findings in {said}"
