@@ -11,12 +11,14 @@ from benchmarks.appends import appends
 from benchmarks.machine import machine
 from benchmarks.startup import startup
 from benchmarks.turns import flatness, turns
+from benchmarks.workers import workers
 
 SECTIONS: Mapping[str, Callable[[int], str]] = {
     "turns": turns,
     "flatness": flatness,
     "appends": appends,
     "startup": startup,
+    "workers": workers,
 }
 
 README = Path(__file__).with_name("README.md")
