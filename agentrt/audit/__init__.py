@@ -3,6 +3,7 @@
 from agentrt.audit.appends import Draft
 from agentrt.audit.bell import Bell
 from agentrt.audit.claims import BEAT_S, Claims, Present, Wanted
+from agentrt.audit.database import is_url
 from agentrt.audit.store import STORE_CHAIN, AuditStore, Watch
 from agentrt.audit.tables import ApprovalRow, CallRow, ModelCallRow, RunRow
 from agentrt.audit.verify import Finding, Verification
@@ -23,4 +24,5 @@ __all__ = [
     "Verification",
     "Wanted",
     "Watch",
+    "is_url",
 ]

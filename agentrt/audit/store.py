@@ -205,7 +205,7 @@ class AuditStore:
         try:
             self.bell.wake(run)
         except Exception as error:  # noqa: BLE001 - somebody else's code, and nothing hangs on it
-            logger.warning("nobody was told that %s can go on: %s", run, error)
+            _note_silence(run, error)
 
     def _check_time(self, draft: Draft, not_after: int | None) -> None:
         now = self.clock()
@@ -564,7 +564,12 @@ def _ring_within(bell: Bell, run: str, connection: Connection) -> None:
         with connection.begin_nested():
             bell.wake(run, connection)
     except Exception as error:  # noqa: BLE001 - whoever sweeps finds the run without it
-        logger.warning("nobody was told that %s can go on: %s", run, error)
+        _note_silence(run, error)
+
+
+def _note_silence(run: str, error: Exception) -> None:
+    why = " ".join(str(error.__cause__ or error).split())
+    logger.warning("the bell for %s failed, and workers find it themselves: %s", run, why)
 
 
 def _parent(connection: Connection, run: str) -> str | None:

