@@ -27,6 +27,7 @@ __all__ = [
     "Attempt",
     "BundleLoaded",
     "BundleRefused",
+    "CallAbandoned",
     "CallApproved",
     "CallDecided",
     "CallDoubted",
@@ -463,7 +464,30 @@ class CallDoubted(Event):
     type: Literal["call.doubted"] = "call.doubted"
     call: str
     attempt: int
+    returned: bool | None = None
+    """True when its function had come back: then nothing of the attempt runs any more."""
+    checked: Literal["nothing_yet", "failed", "timed_out"] | None = None
+    """What the tool's `check` came to: it found nothing while the attempt may still run, it broke
+    off, or it took too long. None when the tool has none, or when it settled the doubt."""
+    refused: int | None = None
+    """`seq` of a settlement that no reviewer signed, or not this: it does not count."""
     reason: Annotated[str, CONTENT]
+    check_said: Annotated[str | None, CONTENT] = None
+    """What went wrong with the `check`, for the person who settles."""
+
+
+class CallAbandoned(Event):
+    """The function of this attempt was not entered and never will be.
+
+    Only the process that started the attempt can know that, and it alone says so.
+    """
+
+    type: Literal["call.abandoned"] = "call.abandoned"
+    call: str
+    attempt: int
+    why: Literal["not_carried", "too_late"]
+    """Another carries the run, or it is over; or more time had passed since the start was recorded
+    than a lease allows."""
 
 
 class CallSettled(Event):
@@ -539,6 +563,7 @@ AnyEvent = (
     | CallStarted
     | CallFinished
     | CallDoubted
+    | CallAbandoned
     | CallSettled
     | BundleLoaded
     | BundleRefused

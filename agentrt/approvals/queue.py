@@ -296,7 +296,7 @@ class ApprovalQueue:
         )
 
     def _check_dead(self, call: ToolCall) -> None:
-        if self._store.is_alive(call.process):
+        if not call.returned and self._store.is_alive(call.process):
             raise NotAllowed(
                 f"The process {call.process} that started {call.id} is still alive and may "
                 "yet do it. Stop it first, then settle."

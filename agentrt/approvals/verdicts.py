@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from agentrt.approvals.signatures import authenticate
 from agentrt.approvals.statement import Covered, Statement
 from agentrt.errors import ApprovalError, Expired, NotAllowed, NotHeld, SignatureInvalid
 from agentrt.policy import Reviewer, Reviewers
-from agentrt.run import Approval, Run, ToolCall
+from agentrt.run import Approval, Run, Settlement, ToolCall
 from agentrt.run.state import moment
 
-__all__ = ["check_approvals", "check_may_decide", "check_may_settle", "standing"]
+__all__ = [
+    "check_approvals",
+    "check_may_decide",
+    "check_may_settle",
+    "check_settlement",
+    "standing",
+]
 
 
 def check_may_decide(run: Run, call: ToolCall, reviewer: Reviewer, *, reason: str, at: int) -> None:
@@ -127,6 +134,45 @@ def _check_statement(
         raise SignatureInvalid("The statement speaks of a history that this run does not have.")
     if at >= covered.expires_at:
         raise Expired
+
+
+def check_settlement(
+    run: Run,
+    call: ToolCall,
+    settlement: Settlement,
+    *,
+    reviewers: Reviewers,
+    store: str,
+    heads: Mapping[str, int],
+    at: int,
+) -> None:
+    """Raises ApprovalError unless a reviewer signed just this about an attempt in doubt.
+
+    `heads` are the places (`seq`) of the run's records by their hashes: the reviewer must have
+    been shown the doubt, so that what was said of one attempt cannot be said again of another.
+    """
+    said, reviewer, _key = authenticate(
+        settlement.statement, settlement.signature, reviewers, at=at
+    )
+    _check_says(
+        said,
+        verdict="happened" if settlement.happened else "did_not_happen",
+        store=store,
+        run=run.id,
+        call=call.id,
+        tool=call.tool,
+        tool_digest=settlement.tool_digest,
+        arguments_digest=settlement.arguments_digest,
+        rules_digest=settlement.rules_digest,
+        reason=settlement.reason,
+        result=settlement.result,
+        reviewer=settlement.by,
+    )
+    if said.digest != settlement.statement_digest:
+        raise SignatureInvalid("The record names another statement than the one it holds.")
+    if not settlement.doubted_seq <= heads.get(said.head, 0) < settlement.seq:
+        raise SignatureInvalid("The statement speaks of another attempt than this one.")
+    _check_allowed(run, replace(call, approver=settlement.approver), reviewer, at)
 
 
 def _covered(said: Statement, call: ToolCall) -> Covered:

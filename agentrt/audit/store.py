@@ -283,6 +283,12 @@ class AuditStore:
 
         await self._write(work)
 
+    def still_carries(self, run: str) -> bool:
+        """Whether this process carries the run, and the run is not over: one quick look."""
+        with self._reading() as connection:
+            row = CARRIED.row(connection, run=run, process=self.process)
+        return row is not None and row[0] not in ENDED
+
     def carrier(self, run: str) -> str | None:
         """The living process that carries the run."""
         with self._reading() as connection:
@@ -633,6 +639,12 @@ RUNNING = Prepared(select(_run.id, _run.agent).where(_run.status == "running"))
 STATUS = Prepared(select(_run.status).where(_run.id == bindparam("run")))
 NEXT_EXPIRY = Prepared(
     select(_run.wake_at).where(_run.wake_at.is_not(None)).order_by(_run.wake_at).limit(1)
+)
+ENDED = ("finished", "failed", "cancelled")
+CARRIED = Prepared(
+    select(_run.status)
+    .join_from(LeaseRow, RunRow, _run.id == _lease.run)
+    .where(_lease.run == bindparam("run"), _lease.process == bindparam("process"))
 )
 RELEASE = Prepared(
     delete(LeaseRow).where(_lease.run == bindparam("run"), _lease.process == bindparam("process"))

@@ -14,6 +14,7 @@ from agentrt.events import (
     Approver,
     BundleLoaded,
     BundleRefused,
+    CallAbandoned,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -35,7 +36,7 @@ from agentrt.events import (
     RunStarted,
 )
 from agentrt.run import Run
-from agentrt.run.why import decided_with
+from agentrt.run.why import ABANDONED, decided_with
 from agentrt.visible import visible
 
 __all__ = ["DIGEST_SHOWN", "Teller", "asked_of", "rules_told", "summary", "text_of"]
@@ -94,6 +95,7 @@ class Teller:
         | CallStarted
         | CallFinished
         | CallDoubted
+        | CallAbandoned
         | CallSettled,
     ) -> Iterator[str]:
         match event:
@@ -112,9 +114,9 @@ class Teller:
                 yield from self._finished(event)
             case CallDoubted():
                 yield f"  ? {event.call} is in doubt: {visible(event.reason)}"
-                yield "    look whether it happened, then say so:"
-                yield f'    agentrt settle {event.call} --happened --reason "..."'
-                yield f'    agentrt settle {event.call} --did-not --reason "..."'
+                yield f"    look whether it happened, then say so: agentrt settle {event.call}"
+            case CallAbandoned():
+                yield f"  ? {event.call} was not entered: {ABANDONED[event.why]}"
             case CallSettled():
                 verdict = "it happened" if event.happened else "it did not happen"
                 who = event.by or f"its {event.method}"

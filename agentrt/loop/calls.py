@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from agentrt.errors import ToolError
-from agentrt.events import CallDoubted, CallFinished, CallSettled, CallStarted
+from agentrt.events import CallAbandoned, CallDoubted, CallFinished, CallSettled, CallStarted
+from agentrt.loop.fence import Abandoned, Fence
 from agentrt.run import Run, ToolCall
 from agentrt.run.state import moment
 from agentrt.tools import Call, Result, Tool, result_json
@@ -21,7 +23,6 @@ logger = logging.getLogger("agentrt")
 
 PREVIEW_TIMEOUT_S = 10.0
 PREVIEW_CHARACTERS = 10_000
-CHECK_TIMEOUT_S = 30.0
 ERROR_CHARACTERS = 4_000
 
 
@@ -29,7 +30,7 @@ ERROR_CHARACTERS = 4_000
 class Outcome:
     """How an attempt came out, as the event to record."""
 
-    event: CallFinished | CallDoubted
+    event: CallFinished | CallDoubted | CallAbandoned
     ended: bool = True
     """False when the function may still be running: it was only waited for no longer."""
 
@@ -63,45 +64,96 @@ def call_for(run: Run, call: ToolCall) -> Call:
     )
 
 
-async def enter(call: ToolCall, tool: Tool, asked: Call) -> Outcome:
+async def enter(
+    call: ToolCall,
+    tool: Tool,
+    asked: Call,
+    *,
+    fence: Fence | None = None,
+    late: Callable[[CallFinished | CallDoubted], None] = lambda _event: None,
+) -> Outcome:
     """Run the function once, as long as the tool allows, and say how it came out.
 
     A tool that says "I did not do it" (ToolError) has failed. Any other end of a call whose
     repetition is not harmless is a doubt: Claude must never be told that a payment failed
-    which may have gone out.
+    which may have gone out. `late` hears how it came out after all when nobody waited any more.
     """
     began = time.monotonic()
     try:
-        value = await _within(tool.timeout_s, tool.run(call.arguments_data, asked))
-    except ToolError as error:
-        return Outcome(_failed(call, str(error), began))
+        if fence is not None:
+            await fence.check()
+        running = asyncio.ensure_future(_behind(fence, tool, call, asked))
+        # A thread cannot be cancelled: it is left to end, and what it says is heard.
+        in_thread = not inspect.iscoroutinefunction(tool.function)
+        value = await _within(tool.timeout_s, running, cancel=not in_thread)
+    except Abandoned as error:
+        return Outcome(_abandoned(call, error))
     except _NotBack:
         asked.cancel.set()
+        running.add_done_callback(lambda _done: _tell_late(call, tool, running, began, late))
         reason = f"{tool.name} did not come back within {tool.timeout_s:g} s."
         return _unclear(call, reason, began, ended=False)
-    except Exception as error:
-        # Its text may hold a secret: for the tool's author, who asks for it, and for nobody else.
-        logger.debug("%s broke off", tool.name, exc_info=True)
-        return _unclear(call, f"{tool.name} broke off with {type(error).__name__}.", began)
+    except Exception as error:  # noqa: BLE001 - someone else's code
+        return Outcome(_broke_off(call, tool, error, began))
     return Outcome(_returned(call, tool, value, began))
+
+
+async def _behind(fence: Fence | None, tool: Tool, call: ToolCall, asked: Call) -> Any:
+    """The function, entered after a last look at the time."""
+    if fence is not None:
+        fence.check_time()
+    return await tool.run(call.arguments_data, asked)
+
+
+def _broke_off(
+    call: ToolCall, tool: Tool, error: Exception, began: float
+) -> CallFinished | CallDoubted:
+    if isinstance(error, ToolError):
+        return _failed(call, str(error), began)
+    # Its text may hold a secret: for the tool's author, who asks for it, and for nobody else.
+    logger.debug("%s broke off", tool.name, exc_info=error)
+    reason = f"{tool.name} broke off with {type(error).__name__}."
+    event = _unclear(call, reason, began).event
+    assert not isinstance(event, CallAbandoned)  # noqa: S101 - for the type checker
+    return event
+
+
+def _tell_late(
+    call: ToolCall,
+    tool: Tool,
+    running: asyncio.Future[Any],
+    began: float,
+    late: Callable[[CallFinished | CallDoubted], None],
+) -> None:
+    """Say how it came out; a coroutine that let itself be cancelled leaves the doubt."""
+    if running.cancelled() or call.effect == "read":
+        _hear(running)
+        return
+    error = running.exception()
+    if error is None:
+        late(_returned(call, tool, running.result(), began))
+    elif isinstance(error, Exception):
+        late(_broke_off(call, tool, error, began))
 
 
 class _NotBack(Exception):
     """Someone else's code took too long; a TimeoutError is one of its own."""
 
 
-async def _within(timeout_s: float, work: Coroutine[Any, Any, Any]) -> Any:
-    """What `work` returns. Raises _NotBack when its time is over.
+async def _within(timeout_s: float, running: asyncio.Future[Any], *, cancel: bool = True) -> Any:
+    """What `running` returns. Raises _NotBack when its time is over.
 
     It is cancelled then and not waited for, as `asyncio.timeout` does: code that catches its
     cancellation would hold the run up for as long as it likes.
     """
-    running = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({running}, timeout=timeout_s)
-    finally:
+    except asyncio.CancelledError:
         running.cancel()
+        raise
     if not done:
+        if cancel:
+            running.cancel()
         running.add_done_callback(_hear)
         raise _NotBack
     return running.result()
@@ -127,9 +179,19 @@ def _unclear(call: ToolCall, reason: str, began: float, *, ended: bool = True) -
     if call.effect == "read":
         return Outcome(_failed(call, f"{reason} Nothing was changed.", began), ended)
     return Outcome(
-        CallDoubted(cause=call.started_seq, call=call.id, attempt=call.attempt, reason=reason),
+        CallDoubted(
+            cause=call.started_seq,
+            call=call.id,
+            attempt=call.attempt,
+            returned=ended or None,
+            reason=reason,
+        ),
         ended,
     )
+
+
+def _abandoned(call: ToolCall, error: Abandoned) -> CallAbandoned:
+    return CallAbandoned(cause=call.started_seq, call=call.id, attempt=call.attempt, why=error.why)
 
 
 def _failed(call: ToolCall, text: str, began: float) -> CallFinished:
@@ -149,18 +211,24 @@ def _finished(call: ToolCall, result: Result, began: float, *, outcome: Any) -> 
 
 
 async def check_doubt(
-    call: ToolCall, tool: Tool, asked: Call, *, may_be_running: bool
-) -> CallSettled | None:
-    """Ask the tool's `check` whether the effect of the call's key happened; None: it cannot know.
+    call: ToolCall, tool: Tool, asked: Call, doubt: CallDoubted, *, may_be_running: bool
+) -> list[CallDoubted | CallSettled]:
+    """The doubt, and how the tool's `check` settles it: it asks the world for the call's key.
 
-    While the first attempt may still be running, "it did not happen" is no answer: it may
-    happen yet.
+    What kept it from an answer is in the doubt, for the person who is asked then. While the first
+    attempt may still be running, "it did not happen" is no answer: it may happen yet.
     """
     if tool.check is None:
-        return None
-    found = await _asked_world(tool.run_check(call.arguments_data, asked))
-    if found is _UNKNOWN or (found is None and may_be_running):
-        return None
+        return [doubt]
+    found = await _asked_world(tool, call, asked)
+    if isinstance(found, _Unknown):
+        return [doubt.model_copy(update={"checked": found.checked, "check_said": found.said})]
+    if found is None and may_be_running:
+        return [doubt.model_copy(update={"checked": "nothing_yet"})]
+    return [doubt, _settled_by_check(call, tool, found)]
+
+
+def _settled_by_check(call: ToolCall, tool: Tool, found: Any) -> CallSettled:
     happened = found is not None
     reason = "the tool's check found the effect" if happened else "the tool's check found nothing"
     return CallSettled(
@@ -174,14 +242,25 @@ async def check_doubt(
     )
 
 
-_UNKNOWN = object()
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """Not knowing is an answer; why, in words without a secret or a trace."""
+
+    checked: Literal["failed", "timed_out"]
+    said: str
 
 
-async def _asked_world(ask: Coroutine[Any, Any, Any]) -> Any:
+async def _asked_world(tool: Tool, call: ToolCall, asked: Call) -> Any:
+    asking = asyncio.ensure_future(tool.run_check(call.arguments_data, asked))
     try:
-        return await _within(CHECK_TIMEOUT_S, ask)
-    except Exception:  # noqa: BLE001 - someone else's code; not knowing is an answer
-        return _UNKNOWN
+        return await _within(tool.check_timeout_s, asking)
+    except _NotBack:
+        return _Unknown("timed_out", f"no answer within {tool.check_timeout_s:g} s")
+    except ToolError as error:
+        return _Unknown("failed", str(error)[:ERROR_CHARACTERS])
+    except Exception as error:
+        logger.debug("the check of %s broke off", tool.name, exc_info=error)
+        return _Unknown("failed", type(error).__name__)
 
 
 async def preview(call: ToolCall, tool: Tool, asked: Call) -> str | None:
@@ -189,7 +268,8 @@ async def preview(call: ToolCall, tool: Tool, asked: Call) -> str | None:
     if tool.preview is None:
         return None
     try:
-        said = await _within(PREVIEW_TIMEOUT_S, tool.run_preview(call.arguments_data, asked))
+        asking = asyncio.ensure_future(tool.run_preview(call.arguments_data, asked))
+        said = await _within(PREVIEW_TIMEOUT_S, asking)
         text = said if isinstance(said, str) else result_json(said).json_text
         text.encode()  # half a surrogate pair could not be recorded
     except Exception as error:  # noqa: BLE001 - someone else's code

@@ -7,17 +7,18 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, assert_never
 
 from agentrt.approvals.histories import Histories
-from agentrt.approvals.verdicts import check_approvals
+from agentrt.approvals.verdicts import check_approvals, check_settlement
 from agentrt.audit import AuditStore, Draft
 from agentrt.claude import Claude, Failure, Reply, Requests
 from agentrt.claude.request import request_head
-from agentrt.errors import CarriedElsewhere, Conflict, Expired
+from agentrt.errors import ApprovalError, CarriedElsewhere, Conflict, Expired
 from agentrt.events import (
     AnyEvent,
+    CallAbandoned,
     CallDecided,
     CallDoubted,
     CallExpired,
@@ -32,6 +33,8 @@ from agentrt.events import (
 )
 from agentrt.loop.calls import call_for, check_doubt, enter, preview, started
 from agentrt.loop.deciding import Deciding
+from agentrt.loop.fence import Fence
+from agentrt.loop.late import Late
 from agentrt.loop.show import Show
 from agentrt.run import (
     Approval,
@@ -42,6 +45,7 @@ from agentrt.run import (
     Finish,
     Recover,
     Run,
+    Settlement,
     Step,
     ToolCall,
     fold,
@@ -53,8 +57,18 @@ __all__ = ["Carry", "Surroundings"]
 
 Answer = Reply | Failure
 
-HAPPENED = (ClaudeReplied, ClaudeFailed, CallFinished, CallDoubted, CallSettled)
+HAPPENED = (
+    ClaudeReplied,
+    ClaudeFailed,
+    CallFinished,
+    CallDoubted,
+    CallSettled,
+    CallAbandoned,
+)
 """Facts that nobody can take back, however the run has moved on meanwhile."""
+
+OWN_WORD = (CallFinished, CallAbandoned)
+"""What only the process that started an attempt can say, whoever carries the run by then."""
 
 ATTEMPTS_MAX = 3
 """Attempts of a call whose repetition is harmless, before it is a doubt after all."""
@@ -90,6 +104,9 @@ class Carry:
         self._around = around
         self._store = around.store
         self._deciding = Deciding(around.histories, around.tools)
+        self._late = Late(self._store)
+        self._verified: set[int] = set()
+        """Settlements whose signatures were looked at."""
         self.ended = asyncio.Event()
         """Set by whoever sees that the run was ended from outside."""
 
@@ -102,6 +119,7 @@ class Carry:
         """Carry the run on until it is over or waits for a person."""
         while True:
             try:
+                await self._check_settlements()
                 step = None if self._around.closing.is_set() else next_step(self.run)
                 if step is None:
                     await self._save()
@@ -156,7 +174,7 @@ class Carry:
         except CarriedElsewhere:
             # Who carries the run no longer may not steer it, but what a function returned
             # is the truth about its call.
-            await self._save_what_happened(draft, (CallFinished,), fenced=False)
+            await self._save_what_happened(draft, OWN_WORD, fenced=False)
             raise
         self._go_on_from(draft.after, draft.records)
 
@@ -315,6 +333,40 @@ class Carry:
         tool = self._around.tools.get(decided.tool)
         return decided.verdict == "hold" and tool is not None and tool.preview is not None
 
+    # --- settle ---------------------------------------------------------------------------
+
+    async def _check_settlements(self) -> None:
+        """Put calls in doubt again that somebody settled who is no reviewer.
+
+        Who can write the database still cannot say what became of a call. It is looked at before
+        anything is done by it, and before Claude is told.
+        """
+        for call in (*self.run.answered, *self.run.calls):
+            for settlement in call.settlements:
+                if settlement.method != "person" or settlement.seq in self._verified:
+                    continue
+                self._verified.add(settlement.seq)
+                if (problem := await self._problem_with(call, settlement)) is not None:
+                    self._add(_refused(call, settlement, problem))
+                    await self._save()
+
+    async def _problem_with(self, call: ToolCall, settlement: Settlement) -> ApprovalError | None:
+        records = await asyncio.to_thread(self._store.records, self.run.id)
+        self._deciding.refresh()
+        try:
+            check_settlement(
+                self.run,
+                call,
+                settlement,
+                reviewers=self._deciding.policy.reviewers,
+                store=self._store.id,
+                heads={record.hash.hex(): record.seq for record in records},
+                at=self._store.clock(),
+            )
+        except ApprovalError as error:
+            return error
+        return None
+
     # --- execute --------------------------------------------------------------------------
 
     async def _execute(self, calls: Sequence[ToolCall]) -> None:
@@ -382,9 +434,10 @@ class Carry:
         ]
         self._add(*begun)
         await self._save(not_after=_first_expiry(calls))
+        fence = Fence(self._store, self.run.id)
         ids = {event.call for event in begun}
         asked = {call: call_for(self.run, call) for call in self.run.calls if call.id in ids}
-        running = {asyncio.ensure_future(self._attempt(*pair)) for pair in asked.items()}
+        running = {asyncio.ensure_future(self._attempt(*pair, fence)) for pair in asked.items()}
         following = asyncio.ensure_future(self._pass_on_end(asked.values()))
         try:
             while running:
@@ -404,11 +457,18 @@ class Carry:
         if again := [call for call in doubts if self._may_run_again(call)]:
             await self._start(again)
 
-    async def _attempt(self, call: ToolCall, asked: Call) -> list[AnyEvent]:
+    async def _attempt(self, call: ToolCall, asked: Call, fence: Fence) -> list[AnyEvent]:
         """What to record of an attempt; a doubt is put to the tool's `check` at once."""
         tool = self._tool(call)
-        outcome = await enter(call, tool, asked)
-        if isinstance(outcome.event, CallFinished):
+        harmless = call.effect == "read" or call.repeatable
+        outcome = await enter(
+            call,
+            tool,
+            asked,
+            fence=None if harmless else fence,
+            late=partial(self._late.record, self.run.id),
+        )
+        if not isinstance(outcome.event, CallDoubted):
             return [outcome.event]
         return await self._doubted(call, tool, outcome.event, may_be_running=not outcome.ended)
 
@@ -420,11 +480,10 @@ class Carry:
     async def _doubted(
         self, call: ToolCall, tool: Tool | None, doubt: CallDoubted, *, may_be_running: bool
     ) -> list[AnyEvent]:
-        settled: CallSettled | None = None
-        if tool is not None:
-            asked = call_for(self.run, call)
-            settled = await check_doubt(call, tool, asked, may_be_running=may_be_running)
-        return [doubt, settled] if settled else [doubt]
+        if tool is None:
+            return [doubt]
+        asked = call_for(self.run, call)
+        return [*await check_doubt(call, tool, asked, doubt, may_be_running=may_be_running)]
 
     def _tool(self, call: ToolCall) -> Tool:
         return self._around.tools[call.tool]
@@ -471,6 +530,21 @@ def _deadline(run: Run) -> Fail:
         "gives it as much again.",
         resumable=True,
     )
+
+
+def _refused(call: ToolCall, settlement: Settlement, problem: ApprovalError) -> CallDoubted:
+    return CallDoubted(
+        cause=settlement.seq,
+        call=call.id,
+        attempt=settlement.attempt,
+        refused=settlement.seq,
+        reason=f"{call.doubt} Somebody wrote that it {_said(settlement)}, and that does not "
+        f"count: {problem}",
+    )
+
+
+def _said(settlement: Settlement) -> str:
+    return "happened" if settlement.happened else "did not happen"
 
 
 def _is_late(call: ToolCall, now: int) -> bool:

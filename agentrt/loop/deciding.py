@@ -51,6 +51,11 @@ class Deciding:
         """Whether what happens in other runs can change what it says."""
         return self._histories.across_runs
 
+    def refresh(self) -> None:
+        """Go by the policy that holds now."""
+        if not self.up_to_date:
+            self._histories, self._durable = self._in_force(), None
+
     def went_on(self, records: Iterable[Record]) -> None:
         """The run has become durable up to the last of these records."""
         if self._durable is not None:
@@ -103,8 +108,7 @@ class Deciding:
 
     async def _history(self, draft: Draft) -> RunHistory:
         """What happened in the run so far, as the policy that holds now needs to know it."""
-        if not self.up_to_date:
-            self._histories, self._durable = self._in_force(), None
+        self.refresh()
         if self._durable is None:
             self._durable = await asyncio.to_thread(self._histories.of_run, draft.before)
         return self._durable.fold(draft.records)

@@ -2,7 +2,7 @@
 
 from agentrt.run.evolve import evolve, fold
 from agentrt.run.follow_up import begin_after
-from agentrt.run.state import Approval, Run, RunStatus, ToolCall
+from agentrt.run.state import Approval, Contradiction, Run, RunStatus, Settlement, ToolCall
 from agentrt.run.steps import AskClaude, Decide, Execute, Fail, Finish, Recover, Step, next_step
 from agentrt.run.trace import Trace, trace
 from agentrt.run.why import Fact, Why, explain, tell
@@ -10,6 +10,7 @@ from agentrt.run.why import Fact, Why, explain, tell
 __all__ = [
     "Approval",
     "AskClaude",
+    "Contradiction",
     "Decide",
     "Execute",
     "Fact",
@@ -18,6 +19,7 @@ __all__ = [
     "Recover",
     "Run",
     "RunStatus",
+    "Settlement",
     "Step",
     "ToolCall",
     "Trace",

@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from agentrt.events import (
     BundleLoaded,
     BundleRefused,
+    CallAbandoned,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -38,15 +39,17 @@ from agentrt.run.replacing import replace
 from agentrt.run.state import (
     Approval,
     CallStatus,
+    Contradiction,
     Definition,
     Run,
     RunStatus,
+    Settlement,
     ToolCall,
     Trail,
     call_id,
 )
 
-__all__ = ["evolve", "fold"]
+__all__ = ["CHECKED", "evolve", "fold"]
 
 UNDER_DECISION: frozenset[CallStatus] = frozenset({"requested", "allowed", "held", "approved"})
 """A call in one of these has not begun, and can be decided again."""
@@ -119,11 +122,16 @@ CallEvent = (
     | CallStarted
     | CallFinished
     | CallDoubted
+    | CallAbandoned
     | CallSettled
 )
 
 
 def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
+    if isinstance(event, CallFinished | CallAbandoned):
+        run = _with_contradiction(run, event, record)
+    if isinstance(event, CallDoubted) and event.refused is not None:
+        run = _reopened(run)
     calls = tuple(
         _call_after(call, event, record) if call.id == event.call else call for call in run.calls
     )
@@ -145,7 +153,9 @@ def _with_result(call: ToolCall) -> ToolCall:
 
 
 def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
-    if call.resolved and not isinstance(event, CallFinished):
+    if isinstance(event, CallDoubted) and event.refused is not None:
+        return _unsettled(call, event, record)
+    if call.resolved and not isinstance(event, CallFinished | CallAbandoned):
         return call  # only the function's own word, however late, changes an answer
     match event:
         case CallDecided():
@@ -156,12 +166,24 @@ def _call_after(call: ToolCall, event: CallEvent, record: Record) -> ToolCall:
             return _turned_down(call, "rejected", event.reason, by=event.by, at=record.at)
         case CallExpired():
             return _turned_down(call, "expired", "", by="", at=record.at)
+        case _:
+            return _attempt_after(call, event, record)
+
+
+def _attempt_after(
+    call: ToolCall,
+    event: CallStarted | CallFinished | CallDoubted | CallAbandoned | CallSettled,
+    record: Record,
+) -> ToolCall:
+    match event:
         case CallStarted():
             return _call_started(call, event, record)
         case CallFinished():
-            return _finished(call, event.result, is_error=event.outcome == "error", at=record.at)
+            return _came_back(call, event, record)
         case CallDoubted():
-            return replace(call, status="in doubt", doubt=event.reason)
+            return _doubted(call, event, record)
+        case CallAbandoned():
+            return _abandoned(call, event)
         case CallSettled():
             return _settled(call, event, record)
         case _:
@@ -416,12 +438,86 @@ def _call_started(call: ToolCall, event: CallStarted, record: Record) -> ToolCal
     )
 
 
+def _came_back(call: ToolCall, event: CallFinished, record: Record) -> ToolCall:
+    """The function's word is the truth about its attempt; a later one has to speak for itself."""
+    if event.attempt < call.attempt and call.status in ("started", "in doubt"):
+        return call
+    return _finished(call, event.result, is_error=event.outcome == "error", at=record.at)
+
+
+def _doubted(call: ToolCall, event: CallDoubted, record: Record) -> ToolCall:
+    if event.attempt < call.attempt:
+        return call
+    said = f": {event.check_said}" if event.check_said else ""
+    return replace(
+        call,
+        status="in doubt",
+        doubt=event.reason,
+        doubted_seq=record.seq,
+        returned=bool(event.returned),
+        check=f"{CHECKED[event.checked]}{said}" if event.checked else "",
+    )
+
+
+CHECKED = {
+    "nothing_yet": "its check found nothing, and it may happen yet",
+    "failed": "its check broke off",
+    "timed_out": "its check did not come back in time",
+}
+
+
+def _abandoned(call: ToolCall, event: CallAbandoned) -> ToolCall:
+    """What never happened is decided anew, also when somebody has settled it the other way."""
+    settled = any(settlement.attempt == event.attempt for settlement in call.settlements)
+    if event.attempt != call.attempt:
+        return call
+    if call.status in ("started", "in doubt") or (call.status == "finished" and settled):
+        return _anew(call)
+    return call
+
+
+def _anew(call: ToolCall) -> ToolCall:
+    return replace(call, status="requested", approvals=(), result="", is_error=False, finished_at=0)
+
+
 def _settled(call: ToolCall, event: CallSettled, record: Record) -> ToolCall:
     """What happened is finished; what did not is decided anew and needs a fresh approval."""
+    settlement = _settlement(call, event, record)
+    call = replace(call, closed_by=event.by or "", settlements=(*call.settlements, settlement))
     if event.happened:
-        done = _finished(call, event.result or event.reason, is_error=False, at=record.at)
-        return replace(done, closed_by=event.by or "")
-    return replace(call, status="requested", approvals=(), closed_by=event.by or "")
+        return _finished(call, event.result or event.reason, is_error=False, at=record.at)
+    return _anew(call)
+
+
+def _settlement(call: ToolCall, event: CallSettled, record: Record) -> Settlement:
+    return Settlement(
+        seq=record.seq,
+        attempt=event.attempt,
+        happened=event.happened,
+        method=event.method,
+        by=event.by or "",
+        reason=event.reason,
+        result=event.result or "",
+        statement=event.statement or b"",
+        statement_digest=event.statement_digest or "",
+        signature=event.signature or "",
+        doubted_seq=call.doubted_seq,
+        revision=call.revision,
+        arguments_digest=call.arguments_digest,
+        rules_digest=call.rules_digest,
+        tool_digest=call.tool_digest,
+        approver=call.approver,
+    )
+
+
+def _unsettled(call: ToolCall, event: CallDoubted, record: Record) -> ToolCall:
+    """The call in doubt again, as if the refused settlement had not been written."""
+    refused = next((s for s in call.settlements if s.seq == event.refused), None)
+    if refused is None or refused.attempt != call.attempt:
+        return call
+    settlements = tuple(replace(s, holds=s is not refused) for s in call.settlements)
+    back = replace(_anew(call), settlements=settlements, closed_by="")
+    return _doubted(back, event, record)
 
 
 def _finished(call: ToolCall, result: str, *, is_error: bool, at: int) -> ToolCall:
@@ -486,6 +582,52 @@ def _close_turn(run: Run) -> Run:
     return replace(
         run, calls=(), past_calls=past, messages=run.messages.plus(_message("user", results))
     )
+
+
+def _reopened(run: Run) -> Run:
+    """The run with the turn open that closed last, if Claude has not been sent its results yet."""
+    calls = run.answered
+    if not calls:
+        return run
+    return replace(
+        run,
+        calls=calls,
+        past_calls=run.past_calls.before(len(run.past_calls) - len(calls)),
+        messages=run.messages.before(len(run.messages) - 1),
+    )
+
+
+def _with_contradiction(run: Run, event: CallFinished | CallAbandoned, record: Record) -> Run:
+    call = run.call(event.call)
+    settlement = _last_settlement(call, event.attempt) if call is not None else None
+    happened = isinstance(event, CallFinished) and event.outcome == "ok"
+    if call is None or settlement is None or settlement.happened == happened:
+        return run
+    found = Contradiction(
+        call.id, call.tool, record.seq, record.at, _contradicted(settlement, event, call)
+    )
+    return replace(run, contradictions=(*run.contradictions, found))
+
+
+def _last_settlement(call: ToolCall, attempt: int) -> Settlement | None:
+    of_attempt = [s for s in call.settlements if s.attempt == attempt and s.holds]
+    return of_attempt[-1] if of_attempt else None
+
+
+def _contradicted(
+    settlement: Settlement, event: CallFinished | CallAbandoned, call: ToolCall
+) -> str:
+    who = settlement.by or f"its {settlement.method}"
+    said = "it happened" if settlement.happened else "it did not happen"
+    if settlement.happened:
+        how = "entered its function" if isinstance(event, CallAbandoned) else "did it"
+        truth = f"the process that started it says that it never {how}"
+    else:
+        truth = "its function came back later, and it did happen"
+    again = (
+        f" Attempt {call.attempt} may have done it again." if call.attempt > event.attempt else ""
+    )
+    return f"Attempt {event.attempt} was settled by {who} ({said}); {truth}.{again}"
 
 
 def _result_block(call: ToolCall) -> dict[str, Any]:

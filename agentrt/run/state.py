@@ -17,9 +17,11 @@ from agentrt.events import Approver, ClaudeFailed, RuleRef, Usage, User
 __all__ = [
     "Approval",
     "CallStatus",
+    "Contradiction",
     "Definition",
     "Run",
     "RunStatus",
+    "Settlement",
     "ToolCall",
     "Trail",
     "call_id",
@@ -72,6 +74,10 @@ class Trail(Generic[T]):
         """The items from `start` on."""
         return self._items[start : self._length]
 
+    def before(self, end: int) -> Trail[T]:
+        """The trail as it was when it had `end` items."""
+        return Trail(self._items, length=end)
+
     def __len__(self) -> int:
         return self._length
 
@@ -113,6 +119,42 @@ class Approval:
     statement: bytes
     statement_digest: str
     signature: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What was said to become of an attempt in doubt, and of what call as it stood then."""
+
+    seq: int
+    attempt: int
+    happened: bool
+    method: Literal["check", "person"]
+    by: str
+    reason: str
+    result: str
+    statement: bytes
+    statement_digest: str
+    signature: str
+    doubted_seq: int
+    """The doubt that it settles."""
+    revision: int
+    arguments_digest: str
+    rules_digest: str
+    tool_digest: str
+    approver: Approver | None
+    holds: bool = True
+    """False once a runtime found that no reviewer signed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A function's own word, late, against what was settled of its attempt."""
+
+    call: str
+    tool: str
+    seq: int
+    at: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -173,6 +215,12 @@ class ToolCall:
     started_at: int = 0
     deadline_at: int = 0
     doubt: str = ""
+    doubted_seq: int = 0
+    returned: bool = False
+    """Whether the function of an attempt in doubt had come back: nothing of it runs any more."""
+    check: str = ""
+    """What the tool's `check` came to, where it could not settle the doubt."""
+    settlements: tuple[Settlement, ...] = ()
     result: str = ""
     """What Claude is given, once the call is resolved."""
     is_error: bool = False
@@ -276,6 +324,8 @@ class Run:
     calls: tuple[ToolCall, ...] = ()
     """The calls of this turn, in the order of their blocks."""
     past_calls: Trail[ToolCall] = field(default_factory=Trail)
+    contradictions: tuple[Contradiction, ...] = ()
+    """Where a function came back late and says something else than was settled."""
     output: str | None = None
     error: tuple[str, str] | None = None
     """Code and message, when the run failed."""
@@ -304,6 +354,13 @@ class Run:
     def in_doubt(self) -> tuple[ToolCall, ...]:
         """The calls that wait for somebody to say whether they happened."""
         return tuple(call for call in self.calls if call.status == "in doubt")
+
+    @property
+    def answered(self) -> tuple[ToolCall, ...]:
+        """The calls of this turn whose results Claude was not sent yet, though all have one."""
+        if self.calls or self.stop_reason != "tool_use":
+            return ()
+        return tuple(call for call in self.past_calls if call.turn == self.turn)
 
     @property
     def all_calls(self) -> tuple[ToolCall, ...]:

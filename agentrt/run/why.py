@@ -14,6 +14,7 @@ from agentrt.events import (
     AnyEvent,
     BundleLoaded,
     BundleRefused,
+    CallAbandoned,
     CallApproved,
     CallDecided,
     CallDoubted,
@@ -34,10 +35,20 @@ from agentrt.events import (
     RunResumed,
     RunStarted,
 )
-from agentrt.run.evolve import evolve
+from agentrt.run.evolve import CHECKED, evolve
 from agentrt.run.state import Run, ToolCall, moment
 
-__all__ = ["Fact", "Why", "decided_with", "explain", "fact_data", "readings", "tell", "told"]
+__all__ = [
+    "ABANDONED",
+    "Fact",
+    "Why",
+    "decided_with",
+    "explain",
+    "fact_data",
+    "readings",
+    "tell",
+    "told",
+]
 
 TEXT_MAX = 2_000
 """Characters of one recorded text that the story repeats; the record holds the rest."""
@@ -67,10 +78,16 @@ class Why:
     followed: tuple[Fact, ...]
     """What came of it."""
 
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """Where its function came back late and says something else than was settled."""
+        return tuple(c.text for c in self.run.contradictions if c.call == self.call.id)
+
     def lines(self) -> Iterator[str]:
         """The story as plain lines. The texts in it are untrusted and not escaped."""
         call = self.call
         yield f"{call.id}  {call.tool}  {call.status}  (run {self.run.id}, turn {call.turn})"
+        yield from (f"CONTRADICTED: {text}" for text in self.contradictions)
         yield from told(self.led_here)
         if self.followed:
             yield "what followed"
@@ -84,6 +101,7 @@ class Why:
             "status": self.call.status,
             "attempts": self.call.attempt,
             "key": self.call.key or None,
+            "contradictions": list(self.contradictions),
             "run": self.run.id,
             "parent": self.run.parent,
             "led_here": [fact_data(fact) for fact in self.led_here],
@@ -245,6 +263,7 @@ def _call_story(
     | CallStarted
     | CallFinished
     | CallDoubted
+    | CallAbandoned
     | CallSettled,
     by_seq: Mapping[int, Record],
 ) -> tuple[str, list[str]]:
@@ -267,12 +286,32 @@ def _call_story(
             took = f"attempt {event.attempt} came back ({event.outcome}, {event.duration_ms} ms)"
             return took, [_cut(event.result)]
         case CallDoubted():
-            return f"attempt {event.attempt} is in doubt", [_cut(event.reason)]
+            return _doubted(event)
+        case CallAbandoned():
+            return f"attempt {event.attempt} was abandoned before its function was entered", [
+                ABANDONED[event.why]
+            ]
         case CallSettled():
             verdict = "it happened" if event.happened else "it did not happen"
             return f"settled by {event.by or event.method}: {verdict}", [_cut(event.reason)]
         case _:
             assert_never(event)
+
+
+ABANDONED = {
+    "not_carried": "its process carried the run no longer",
+    "too_late": "its process had stood still for longer than a lease allows",
+}
+
+
+def _doubted(event: CallDoubted) -> tuple[str, list[str]]:
+    if event.refused is not None:
+        return f"the settlement in record {event.refused} does not count", [_cut(event.reason)]
+    details = [_cut(event.reason)]
+    if event.checked:
+        said = f": {_cut(event.check_said)}" if event.check_said else ""
+        details.append(f"{CHECKED[event.checked]}{said}")
+    return f"attempt {event.attempt} is in doubt", details
 
 
 def _started(event: RunStarted) -> tuple[str, list[str]]:

@@ -79,6 +79,8 @@ class Tool(Generic[P, R]):
     """How long the callee makes a repetition with the same `call.key` harmless."""
     check: Callable[..., Any] | None
     """Whether the effect of `call.key` happened: its result if so, None if not."""
+    check_timeout_s: float
+    """How long the `check` may take; then nobody knows."""
     preview: Callable[..., Any] | None
     """What would happen, for a reviewer to see; changes nothing."""
     keep: Mapping[str, Keep]
@@ -192,6 +194,7 @@ def tool(
     timeout_s: float = ...,
     idempotent_for: timedelta | str | None = ...,
     check: Callable[..., Any] | None = ...,
+    check_timeout_s: float = ...,
     preview: Callable[..., Any] | None = ...,
     keep: Mapping[str, Keep] | None = ...,
     searchable: Collection[str] = ...,
@@ -212,6 +215,7 @@ def tool(
     timeout_s: float = 60.0,
     idempotent_for: timedelta | str | None = None,
     check: Callable[..., Any] | None = None,
+    check_timeout_s: float = 30.0,
     preview: Callable[..., Any] | None = None,
     keep: Mapping[str, Keep] | None = None,
     searchable: Collection[str] = (),
@@ -241,6 +245,7 @@ def tool(
             timeout_s=timeout_s,
             idempotent_for=_duration(function, idempotent_for),
             check=check,
+            check_timeout_s=check_timeout_s,
             preview=preview,
             keep=MappingProxyType(dict(keep or {})),
             searchable=_searchable(function, searchable),
@@ -379,6 +384,8 @@ def _searchable_problems(made: Tool) -> Iterator[tuple[str, str]]:
 def _limit_problems(made: Tool) -> Iterator[tuple[str, str]]:
     if not (math.isfinite(made.timeout_s) and made.timeout_s > 0):
         yield f"timeout_s={made.timeout_s} is not a time", "Give seconds, more than 0"
+    if not (math.isfinite(made.check_timeout_s) and made.check_timeout_s > 0):
+        yield f"check_timeout_s={made.check_timeout_s} is not a time", "Give seconds, more than 0"
     if made.result_max_bytes < 1:
         yield f"result_max_bytes={made.result_max_bytes} leaves nothing", "Give 1 or more"
 
