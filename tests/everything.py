@@ -39,6 +39,8 @@ from agentrt.events import (
     Attempt,
     BundleLoaded,
     BundleRefused,
+    CallAbandoned,
+    CallDoubted,
     CheckpointSigned,
     FactStated,
     Record,
@@ -54,7 +56,7 @@ from agentrt.run import begin_after
 
 def everything() -> list[Story]:
     """The store's own chain, a run with many turns, one that was cancelled, one with facts."""
-    return [_store_chain(), _long_run(), _cancelled_run(), _governed_run()]
+    return [_store_chain(), _long_run(), _cancelled_run(), _governed_run(), _doubted_run()]
 
 
 def _store_chain() -> Story:
@@ -110,6 +112,32 @@ def _turn_of_doubts(story: Story) -> None:
     story.tell(settled(story.call(1), happened=False))
     story.tell(decided(story.call(1), "deny", basis="second_attempt"))
     story.tell(asked(3), replied(said("a moment"), turn=3, stop_reason="pause_turn"))
+
+
+def _doubted_run() -> Story:
+    """A payment whose check broke off, that was settled by nobody, not entered, and late."""
+    story = Story("r_00000000000000d0")
+    story.tell(started("Pay"), asked(), replied(use("pay", payee="f")))
+    story.tell(decided(story.call()))
+    story.tell(began(story.call()))
+    doubt = CallDoubted(
+        call=story.call().id,
+        attempt=1,
+        returned=True,
+        checked="failed",
+        reason="pay broke off with ConnectionError.",
+        check_said="The ledger is closed.",
+    )
+    story.tell(doubt, settled(story.call(), happened=True))
+    refused = {"refused": story.run.seq, "checked": None, "check_said": None}
+    story.tell(doubt.model_copy(update=refused))
+    story.tell(CallAbandoned(call=story.call().id, attempt=1, why="not_carried"))
+    story.tell(decided(story.call()))
+    story.tell(began(story.call()))
+    first = story.call()
+    story.tell(settled(first, happened=False), decided(story.call(), "deny"))
+    story.tell(finished(first, "paid late"))
+    return story
 
 
 def _cancelled_run() -> Story:

@@ -153,7 +153,7 @@ STREAMS = {path.stem: path for path in (Path(__file__).parent / "recorded").glob
 
 NEW_IN = {
     "0.2": {"fact.stated", "bundle.refused"},
-    "0.3": {"checkpoint.signed"},
+    "0.3": {"call.abandoned", "checkpoint.signed"},
 }
 """The events that each version brought, of those that streams are recorded of."""
 

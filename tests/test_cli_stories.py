@@ -279,11 +279,24 @@ def test_a_call_in_doubt_is_shown_with_its_reason_its_key_and_what_to_say(shop: 
     ran = shop.say("run", "Pay.", "--simulated", str(script))
     assert ran.exit_code == Exit.WAITING
     call = shop.call().id
+    digest = shop.json("approvals", "view", call)["arguments_digest"]
     for told in (ran.stderr, shop.say("approvals", "view", call).stdout):
-        assert f'agentrt settle {call} --did-not --reason "..."' in told
+        assert f"agentrt settle {call}" in told
         assert "pay_bill broke off with ConnectionError." in told
-    assert f"key         {shop.run().id}:{call}\n" in shop.say("approvals", "view", call).stdout
-    settled = shop.say("settle", call, "--did-not", "--reason", "it is not in the books")
+    shown = shop.say("approvals", "view", call).stdout
+    assert f"key         {shop.run().id}:{call} (attempt 1)\n" in shown
+    assert "check       its tool has none" in shown
+    doubt = shop.json("approvals", "view", call)["doubt"]
+    assert (doubt["attempt"], doubt["may_still_run"], doubt["alive"]) == (1, False, False)
+    blind = shop.say("settle", call, "--did-not-happen", "--reason", "it is not in the books")
+    assert (blind.exit_code, "--arguments DIGEST" in blind.stderr) == (Exit.USAGE, True)
+    other = shop.say("settle", call, "--happened", "--arguments", "0" * 12, "--reason", "seen")
+    assert other.exit_code == Exit.STALE
+    settled = shop.say(
+        "settle", call, "--did-not-happen", "--arguments", digest[:12],
+        "--reason", "it is not in the books",
+    )  # fmt: skip
+    assert settled.exit_code == 0, settled.stderr
     assert f"{call} is to be decided anew" in settled.stderr
 
 

@@ -11,7 +11,7 @@ from worlds import Desk, a_policy, approved, began, doubted, settled, use
 
 from agentrt.approvals import KeyFile
 from agentrt.approvals.histories import Histories
-from agentrt.events import Approver, CallDecided
+from agentrt.events import Approver, CallDecided, CallSettled
 from agentrt.loop import Carry, Surroundings
 from agentrt.run import Run
 from agentrt.tools import Tools, tool
@@ -218,3 +218,115 @@ async def test_a_harmless_call_runs_again_after_its_approval_has_expired(
     desk.clock.now += 10 * 60_000
     await desk.carry()
     assert desk.done == ["a"]
+
+
+# --- settlements -----------------------------------------------------------------------
+
+
+async def in_doubt(desk: Paying, keys: Keys) -> Run:
+    """A payment that a process which is gone had started."""
+    call = await desk.hold()
+    run = await desk.queue.approve(call.id, signer=keys["ana"])
+    run = await desk.store.append(run, [began(run.calls[0])])
+    return await desk.store.append(run, [doubted(run.calls[0])])
+
+
+def said_by(desk: Paying, run: Run, key: KeyFile, by: str, /, **more: Any) -> CallSettled:
+    """What `by` says became of the payment, the statement changed by `more`."""
+    call, happened = run.calls[0], more.pop("happened", True)
+    verdict = "happened" if happened else "did_not_happen"
+    said = desk.statement(run, call, by).model_copy(update={"verdict": verdict, **more})
+    return CallSettled(
+        cause=run.seq,
+        call=call.id,
+        attempt=call.attempt,
+        happened=happened,
+        method="person",
+        statement_digest=said.digest,
+        by=by,
+        reason=said.reason,
+        statement=said.to_bytes(),
+        signature=key.sign(said.to_bytes()),
+    )
+
+
+async def test_what_a_reviewer_settled_stands_and_claude_is_told(desk: Paying, keys: Keys) -> None:
+    run = await in_doubt(desk, keys)
+    await desk.queue.settle(
+        run.calls[0].id, happened=True, signer=keys["ana"], reason="seen", result="paid"
+    )
+    run = await desk.carry()
+    assert run.calls == ()
+    assert [call.result for call in run.past_calls] == ["paid"]
+    assert b"paid" in run.messages[len(run.messages) - 1]
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_who_can_write_the_database_cannot_settle(
+    desk: Paying, keys: Keys, happened: bool
+) -> None:
+    run = await in_doubt(desk, keys)
+    forged = said_by(desk, run, keys["eve"], "ana", happened=happened)
+    run = await desk.store.append(run, [forged])
+    assert run.status == "running"  # the fold takes it at its word; whoever carries it does not
+    run = await desk.carry()
+    assert (run.status, run.calls[0].status) == ("waiting", "in doubt")
+    assert "does not count" in run.calls[0].doubt
+    assert len(run.messages) == 2  # what was asked, and the reply: Claude was told nothing
+    assert desk.done == []
+
+
+async def test_what_was_said_of_one_attempt_is_not_said_of_the_next(
+    desk: Paying, keys: Keys
+) -> None:
+    run = await in_doubt(desk, keys)
+    await desk.queue.settle(
+        run.calls[0].id, happened=False, signer=keys["ana"], reason="not in the ledger"
+    )
+    said = desk.store.records(RUN)[-1].event
+    run = await desk.carry()
+    assert run.calls[0].status == "held"
+    await desk.queue.approve(run.calls[0].id, signer=keys["ana"])
+    run = desk.store.load(RUN)
+    run = await desk.store.append(run, [began(run.calls[0])])
+    run = await desk.store.append(run, [doubted(run.calls[0])])
+    again = said.model_copy(update={"attempt": 2})
+    await desk.store.append(run, [again])
+    run = await desk.carry()
+    assert (run.calls[0].status, run.calls[0].attempt) == ("in doubt", 2)
+    assert desk.done == []
+
+
+async def test_a_settlement_of_somebody_who_may_not_decide_does_not_count(
+    desk: Paying, keys: Keys
+) -> None:
+    run = await in_doubt(desk, keys)
+    await desk.store.append(run, [said_by(desk, run, keys["bob"], "bob")])
+    run = await desk.carry()
+    assert run.calls[0].status == "in doubt"
+    assert "lacks the role lead" in run.calls[0].doubt
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"result": "another"}, {"store": "s_other"}, {"arguments_digest": "0" * 64}, {"run": "r_2"}],
+)
+async def test_a_settlement_says_just_this_of_just_this(
+    desk: Paying, keys: Keys, changed: dict[str, str]
+) -> None:
+    run = await in_doubt(desk, keys)
+    await desk.store.append(run, [said_by(desk, run, keys["ana"], "ana", **changed)])
+    run = await desk.carry()
+    assert run.calls[0].status == "in doubt"
+
+
+async def test_a_doubt_is_settled_after_a_settlement_that_did_not_count(
+    desk: Paying, keys: Keys
+) -> None:
+    run = await in_doubt(desk, keys)
+    await desk.store.append(run, [said_by(desk, run, keys["eve"], "ana")])
+    run = await desk.carry()
+    await desk.queue.settle(run.calls[0].id, happened=True, signer=keys["ana"], reason="seen")
+    run = await desk.carry()
+    assert [call.status for call in run.all_calls] == ["finished"]
+    assert not desk.store.verify().findings

@@ -37,6 +37,7 @@ from agentrt.claude.request import Requests, request_head
 from agentrt.events import (
     Approver,
     BundleLoaded,
+    CallAbandoned,
     RunCancelled,
     RunFailed,
     RunFinished,
@@ -442,6 +443,51 @@ def test_a_function_that_reports_late_is_believed_over_the_doubt() -> None:
     assert (story.call().status, story.call().result) == ("finished", "paid after all")
     story.tell(doubted(started_call), settled(started_call, happened=False))
     assert (story.call().status, story.call().result) == ("finished", "paid after all")
+
+
+def test_what_was_settled_and_is_told_otherwise_later_is_a_contradiction() -> None:
+    story = held()
+    story.tell(approved(story.call()))
+    story.tell(began(story.call()))
+    first = story.call()
+    story.tell(doubted(first), settled(first, happened=False))
+    assert story.call().status == "requested"
+    story.tell(decided(story.call(), "hold"), finished(first, "paid after all"))
+    assert (story.run.all_calls[0].status, story.run.all_calls[0].result) == (
+        "finished",
+        "paid after all",
+    )
+    (found,) = story.run.contradictions
+    assert "settled by its check (it did not happen)" in found.text
+
+
+def test_a_late_word_of_one_attempt_does_not_answer_for_the_next() -> None:
+    story = held()
+    story.tell(approved(story.call()))
+    story.tell(began(story.call()))
+    first = story.call()
+    story.tell(doubted(first), settled(first, happened=False))
+    story.tell(decided(story.call()))
+    story.tell(began(story.call()), finished(first, "paid after all"))
+    assert (story.call().status, story.call().attempt) == ("started", 2)
+    assert "Attempt 2 may have done it again" in story.run.contradictions[0].text
+
+
+def test_an_attempt_that_was_not_entered_is_decided_anew() -> None:
+    story = held()
+    story.tell(approved(story.call()))
+    story.tell(began(story.call()))
+    story.tell(doubted(story.call()))
+    story.tell(CallAbandoned(call=story.call().id, attempt=1, why="not_carried"))
+    assert (story.call().status, story.call().approvals) == ("requested", ())
+
+
+def test_only_an_attempt_that_is_open_is_abandoned() -> None:
+    story = held()
+    story.tell(approved(story.call()))
+    story.tell(began(story.call()))
+    story.tell(CallAbandoned(call=story.call().id, attempt=2, why="too_late"))
+    assert story.call().status == "started"
 
 
 def test_a_run_waits_only_while_nothing_but_a_person_can_move_it() -> None:

@@ -12,9 +12,9 @@ from agentrt.approvals.revisions import revise
 from agentrt.approvals.shown import Shown, check_in_mind, check_together, together
 from agentrt.approvals.signatures import Signer
 from agentrt.approvals.statement import Covered, Statement
-from agentrt.approvals.verdicts import check_may_decide, check_may_settle
+from agentrt.approvals.verdicts import check_may_decide, check_may_settle, standing
 from agentrt.audit import AuditStore, CallRow
-from agentrt.errors import Conflict, Expired, NotAllowed, NotFound, Stale
+from agentrt.errors import Conflict, Expired, NotAllowed, NotFound, NotHeld, Stale
 from agentrt.events import (
     AnyEvent,
     CallApproved,
@@ -25,7 +25,8 @@ from agentrt.events import (
 )
 from agentrt.policy import Policy, PublicKey, Reviewer, Reviewers
 from agentrt.policy.rules import SEVERITIES
-from agentrt.run import Run, ToolCall
+from agentrt.run import Contradiction, Run, ToolCall
+from agentrt.run.state import moment
 from agentrt.tools import Tools
 
 __all__ = ["ApprovalQueue"]
@@ -171,19 +172,31 @@ class ApprovalQueue:
         return await self._append([shown], signer, prepare)
 
     async def settle(
-        self, call: str | Shown, *, happened: bool, signer: Signer, reason: str, result: str = ""
+        self,
+        call: str | Shown,
+        *,
+        happened: bool,
+        signer: Signer,
+        reason: str,
+        result: str = "",
+        arguments: str | None = None,
     ) -> Run:
         """Say whether a call in doubt happened; what did not is decided anew.
 
-        Raises NotHeld, NotAllowed, and NotAllowed too for "it did not happen" while the
-        process that started the call may still be alive and do it.
+        `arguments` is the digest the reviewer has in mind, or its beginning. Raises NotHeld,
+        Stale, NotAllowed, and NotAllowed too for "it did not happen" while the process that
+        started the call may still be alive and do it.
         """
-        shown = self.view(call) if isinstance(call, str) else call
+        if not reason.strip():
+            raise NotAllowed("A doubt is settled with a reason: say how you know.")
+        shown = self._expected(call, arguments)
         signer = _SignsOnce(signer)
 
         def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             (call,) = calls
             check_may_settle(run, call, reviewer, at=at)
+            if call.attempt != shown.call.attempt:
+                raise Stale(f"{call.id} is at attempt {call.attempt} now: look at it again.")
             if not happened:
                 self._check_dead(call)
             verdict: Verdict = "happened" if happened else "did_not_happen"
@@ -192,6 +205,25 @@ class ApprovalQueue:
             return [self._settled(said, signer, attempt=call.attempt, cause=run.seq)]
 
         return await self._append([shown], signer, prepare)
+
+    def check_settle(self, shown: Shown, *, happened: bool | None) -> None:
+        """Raises NotHeld or NotAllowed when this cannot be said of the call, whoever says it."""
+        if shown.call.status != "in doubt":
+            raise NotHeld(standing(shown.run, shown.call))
+        if happened is False:
+            self._check_dead(shown.call)
+
+    def may_still_run(self, call: ToolCall) -> bool:
+        """Whether the attempt in doubt may yet take effect, as far as can be known here."""
+        if call.returned:
+            return False
+        return self._store.may_run(call.process, until=call.deadline_at)
+
+    def contradicted(self) -> list[Contradiction]:
+        """Where a function said something else than was settled of it, the newest first."""
+        runs = self._store.settled_by_people()
+        found = [c for run in runs for c in self._store.load(run).contradictions]
+        return sorted(found, key=lambda c: -c.at)
 
     async def expire_due(self) -> list[str]:
         """Close the held calls whose time is over; the runs that this moved on."""
@@ -296,10 +328,12 @@ class ApprovalQueue:
         )
 
     def _check_dead(self, call: ToolCall) -> None:
-        if not call.returned and self._store.is_alive(call.process):
+        if self.may_still_run(call):
+            until = moment(call.deadline_at).isoformat(timespec="seconds")
             raise NotAllowed(
-                f"The process {call.process} that started {call.id} is still alive and may "
-                "yet do it. Stop it first, then settle."
+                f"The process {call.process} that started {call.id} is still alive, or nothing "
+                f"proves its death, and may yet do it: its deadline is {until}. Stop it first, "
+                "then settle. That it happened can be said at any time."
             )
 
     def _settled(self, said: Statement, signer: Signer, *, attempt: int, cause: int) -> CallSettled:

@@ -448,6 +448,16 @@ class AuditStore:
         query = select(*_approval).where(_approval.call == call)
         return self._rows(ApprovalRow, query.order_by(_approval.at, _approval.seq))
 
+    def settled_by_people(self) -> list[str]:
+        """The runs in which a person said what became of a call in doubt."""
+        query = (
+            select(_event.run)
+            .distinct()
+            .where(_event.reviewer_ref.is_not(None), _event.type == "call.settled")
+        )
+        with self._reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def last_approval(self) -> ApprovalRow | None:
         """What a reviewer said last, of any call."""
         query = select(*_approval).order_by(_approval.at.desc(), _approval.seq.desc()).limit(1)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agentrt.cli.groups import Commands, LazyCommand
-from agentrt.cli.output import Output, left, prints_rows
+from agentrt.cli.output import Output, cell, left, narrate, prints_rows
 from agentrt.cli.project import Project
+from agentrt.visible import visible
 
-__all__ = ["approvals", "deferred_calls", "waiting_calls"]
+__all__ = ["approvals", "contradictions", "deferred_calls", "waiting_calls"]
 
 COLUMNS = (
     "id",
@@ -47,6 +49,8 @@ FORMAT, REVISION = 1, "0002"
 """Of a store that can be read as it stands in the file."""
 
 _QUERY = "SELECT * FROM call WHERE status IN ('held', 'deferred', 'in doubt')"
+
+_SETTLED = "SELECT 1 FROM event WHERE reviewer_ref IS NOT NULL AND type = 'call.settled' LIMIT 1"
 
 _COMMANDS = {
     "list": LazyCommand("agentrt.cli.approvals", "list_", "List held calls and calls in doubt."),
@@ -102,6 +106,34 @@ def list_(folder: Path, deferred: bool, output: Output) -> None:
         empty="No call waits for a person.",
         total=len(rows),
     )
+    for told in contradictions(project):
+        narrate(told, bold=True)
+
+
+def contradictions(project: Project) -> list[str]:
+    """Calls of which their function said something else, later, than a person had settled."""
+    if not project.has_store or not _somebody_settled(project):
+        return []
+    from agentrt.approvals import ApprovalQueue
+    from agentrt.policy import Reviewers
+
+    with project.open_store() as store:
+        found = ApprovalQueue(store, Reviewers()).contradicted()
+    return [f"!! {c.call} {cell(c.tool)} CONTRADICTED: {visible(c.text)}" for c in found]
+
+
+def _somebody_settled(project: Project) -> bool:
+    """A quick look into the file, as for the list itself; True where it has to be asked."""
+    if project.store_file is None:
+        return True
+    from pysqlite3 import dbapi2
+
+    try:
+        uri = f"{project.store_file.as_uri()}?mode=ro"
+        with closing(dbapi2.connect(uri, uri=True, timeout=30)) as connection:
+            return connection.execute(_SETTLED).fetchone() is not None
+    except dbapi2.Error:
+        return True
 
 
 def _list_deferred(project: Project, output: Output) -> None:

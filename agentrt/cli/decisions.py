@@ -66,7 +66,7 @@ def view(folder: Path, call: str, group: bool, output: Output) -> None:
     """
     with Project.find(folder).open_store() as store:
         shown = _shown(store, call, group=group)
-        data = _group_data(shown) if group else _call_data(shown[0])
+        data = _group_data(shown, store) if group else _call_data(shown[0], store)
         output.one(data, list(shown_lines(shown, store)))
 
 
@@ -75,12 +75,12 @@ def _shown(store: AuditStore, text: str, *, group: bool = False) -> tuple[Shown,
     return together(shown) if group else (shown,)
 
 
-def _group_data(group: Sequence[Shown]) -> dict[str, Any]:
-    calls = [_call_data(shown) for shown in group]
+def _group_data(group: Sequence[Shown], store: AuditStore) -> dict[str, Any]:
+    calls = [_call_data(shown, store) for shown in group]
     return {"run": group[0].run.id, "arguments_digest": group_digest(group), "calls": calls}
 
 
-def _call_data(shown: Shown) -> dict[str, Any]:
+def _call_data(shown: Shown, store: AuditStore) -> dict[str, Any]:
     run, call = shown.run, shown.call
     return {
         "id": call.id,
@@ -109,7 +109,24 @@ def _call_data(shown: Shown) -> dict[str, Any]:
         "expires_at": call.expires_at,
         "result": call.result or None,
         "closed_by": call.closed_by or None,
+        "doubt": _doubt(call, store) if call.status == "in doubt" else None,
+        "contradictions": [c.text for c in run.contradictions if c.call == call.id],
         "together_with": [other.call.id for other in together(shown) if other != shown],
+    }
+
+
+def _doubt(call: ToolCall, store: AuditStore) -> dict[str, Any]:
+    """What is known of the attempt in doubt."""
+    return {
+        "reason": call.doubt,
+        "attempt": call.attempt,
+        "key": call.key,
+        "started_at": call.started_at,
+        "deadline_at": call.deadline_at,
+        "process": call.process,
+        "alive": store.is_alive(call.process),
+        "may_still_run": ApprovalQueue(store, Reviewers()).may_still_run(call),
+        "check": call.check or None,
     }
 
 

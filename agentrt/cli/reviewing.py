@@ -19,12 +19,14 @@ from agentrt.errors import ProjectError
 from agentrt.policy.explanation import rule_text
 from agentrt.policy.rules import SEVERITIES
 from agentrt.run import Run, ToolCall, explain
+from agentrt.run.state import moment
 from agentrt.run.why import readings
 from agentrt.visible import hidden, visible
 
 __all__ = [
     "DIGEST_MIN",
     "ask",
+    "ask_what_became",
     "check_digest",
     "make_reviewer",
     "reviewer_key",
@@ -113,6 +115,29 @@ def ask(group: Sequence[Shown], store: AuditStore, reason: str, *, verb: str) ->
     return reason
 
 
+def ask_what_became(
+    shown: Shown, store: AuditStore, happened: bool | None, reason: str
+) -> tuple[bool, str]:
+    """Show a call in doubt at the terminal and ask what became of it; that and the reason.
+
+    Raises UsageError where nobody can be asked, and Abort when there is no answer.
+    """
+    call = shown.call
+    if not at_terminal():
+        raise click.UsageError(
+            "A script has to name the arguments it means to settle: --arguments DIGEST, which "
+            f"`agentrt approvals view {call.id}` prints, with --happened or --did-not-happen, "
+            "and --reason."
+        )
+    for line in shown_lines([shown], store):
+        click.echo(line, err=True)
+    if happened is None:
+        happened = click.confirm("did it happen?", default=None, err=True)
+    reason = reason or _prompt("how you know", at_least=REASON_MIN)
+    _retype("happened" if happened else "did not happen")
+    return happened, reason
+
+
 def _meant(group: Sequence[Shown]) -> str:
     """The calls as a command names them."""
     return f"{group[0].call.id}{' --group' if len(group) > 1 else ''}"
@@ -156,6 +181,7 @@ def _call_lines(shown: Shown, store: AuditStore) -> Iterator[str]:
     run, call = shown.run, shown.call
     yield _heading(run, call)
     yield from _asked_by(run, call)
+    yield from (_fact("CONTRADICTED", c.text) for c in run.contradictions if c.call == call.id)
     yield from _own_lines(call, store)
     yield from _others(shown)
     yield from _led_here(run, call, store)
@@ -192,14 +218,44 @@ def _own_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
     yield _fact("effect", ", ".join([call.effect, *call.labels]))
     yield from _why_lines(call, store)
     if call.status == "in doubt":
-        yield from _paragraph("in doubt", call.doubt)
-        yield _fact("key", call.key)
+        yield from _doubt_lines(call, store)
     if call.preview:
         yield from _paragraph("will do", call.preview)
     yield _fact("digest", call.arguments_digest)
     yield _fact("arguments", _arguments_told(call))
     yield from (f"  {line}" for line in pretty(call.arguments))
     yield from _asked_lines(call, store.clock())
+
+
+def _doubt_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
+    """All that is known of an attempt of which nobody knows whether it happened."""
+    yield from _paragraph("in doubt", call.doubt)
+    yield _fact("key", f"{call.key} (attempt {call.attempt})")
+    yield _fact("started", f"{_time(call.started_at)} by {carrier_told(call.process, store)}")
+    yield _fact("deadline", f"{_time(call.deadline_at)}{_gone_by(call, store)}")
+    yield from _paragraph("check", call.check or "its tool has none, or it was never asked")
+    for settlement in call.settlements:
+        said = "happened" if settlement.happened else "did not happen"
+        void = "" if settlement.holds else " (which does not count)"
+        who = settlement.by or f"its {settlement.method}"
+        yield _fact("settled", f"attempt {settlement.attempt} {said}, says {who}{void}")
+    if not call.returned and store.may_run(call.process, until=call.deadline_at):
+        yield _fact("", "IT MAY STILL HAPPEN: that it did not cannot be said yet")
+
+
+def _gone_by(call: ToolCall, store: AuditStore) -> str:
+    return ", which has passed" if store.clock() >= call.deadline_at else ""
+
+
+def _time(at: int) -> str:
+    return moment(at).isoformat(sep=" ", timespec="seconds")
+
+
+def carrier_told(process: str, store: AuditStore) -> str:
+    """A process, where it is or was as far as that is known, and whether it lives."""
+    known = next((each for each in store.claims.present() if each.process == process), None)
+    where = f" ({known.service} on {known.host})" if known else ""
+    return f"{process}{where}, {'alive' if store.is_alive(process) else 'not alive'}"
 
 
 def _others(shown: Shown) -> Iterator[str]:
@@ -302,6 +358,7 @@ def _what_to_do(group: Sequence[Shown]) -> Iterator[str]:
         yield f'decide      agentrt approve {named} --reason "..."'
         yield f'            agentrt reject {named} --reason "..."'
     elif call.status == "in doubt":
-        yield f'decide      agentrt settle {call.id} --happened --reason "..."'
-        yield f'            agentrt settle {call.id} --did-not --reason "..."'
+        named = f'--arguments {call.arguments_digest[:DIGEST_SHOWN]} --reason "..."'
+        yield f"decide      agentrt settle {call.id} --happened {named}"
+        yield f"            agentrt settle {call.id} --did-not-happen {named}"
     yield f"more        agentrt why {call.id}"

@@ -122,6 +122,9 @@ def _data(run: Run, records: list[Record]) -> dict[str, Any]:
         "cost_usd": str(run.cost_usd),
         "cost_unknown": run.cost_unknown,
         "started_at": run.started_at,
+        "contradictions": [
+            {"call": c.call, "tool": c.tool, "at": c.at, "text": c.text} for c in run.contradictions
+        ],
         "events": [
             {"seq": record.seq, "at": record.at, **record.event.data()} for record in records
         ],
@@ -143,6 +146,7 @@ def _conversation(run: Run, records: list[Record], output: Output) -> Iterator[s
                 yield from _block(text_of(reply))
             case _:
                 pass
+    yield from (f"!! {c.call} {c.tool} CONTRADICTED: {visible(c.text)}" for c in run.contradictions)
     yield summary(run)
 
 

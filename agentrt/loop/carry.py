@@ -343,7 +343,8 @@ class Carry:
         """
         for call in (*self.run.answered, *self.run.calls):
             for settlement in call.settlements:
-                if settlement.method != "person" or settlement.seq in self._verified:
+                signed = settlement.method == "person" and settlement.holds
+                if not signed or settlement.seq in self._verified:
                     continue
                 self._verified.add(settlement.seq)
                 if (problem := await self._problem_with(call, settlement)) is not None:
@@ -520,7 +521,8 @@ class Carry:
             "after it had started the call and before it recorded a result.",
         )
         tool = self._around.tools.get(call.tool)
-        return await self._doubted(call, tool, doubt, may_be_running=alive)
+        may_run = self._store.may_run(call.process, until=call.deadline_at)
+        return await self._doubted(call, tool, doubt, may_be_running=may_run)
 
 
 def _deadline(run: Run) -> Fail:

@@ -513,7 +513,7 @@ def _settlement(call: ToolCall, event: CallSettled, record: Record) -> Settlemen
 def _unsettled(call: ToolCall, event: CallDoubted, record: Record) -> ToolCall:
     """The call in doubt again, as if the refused settlement had not been written."""
     refused = next((s for s in call.settlements if s.seq == event.refused), None)
-    if refused is None or refused.attempt != call.attempt:
+    if refused is None or not refused.holds or refused.attempt != call.attempt:
         return call
     settlements = tuple(replace(s, holds=s is not refused) for s in call.settlements)
     back = replace(_anew(call), settlements=settlements, closed_by="")
