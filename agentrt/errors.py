@@ -9,6 +9,7 @@ AgentrtError
 ├── PolicyError             the policy bundle cannot be used: nothing runs
 ├── NotFound                no such run, call, record or agent
 ├── QueryInvalid            a question to the audit store is written wrongly
+├── ExportRefused           an endpoint did not take what was exported
 ├── ApprovalError           a decision of a person was not taken
 │   ├── NotHeld
 │   ├── Stale
@@ -53,6 +54,7 @@ __all__ = [
     "CredentialsMissing",
     "DuplicateTool",
     "Expired",
+    "ExportRefused",
     "FactDefinitionError",
     "KeyUnusable",
     "ModelRefused",
@@ -130,6 +132,10 @@ class QueryInvalid(AgentrtError):
 
 def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+class ExportRefused(AgentrtError):
+    """The endpoint did not take what was exported; what came before it is there."""
 
 
 class NotFound(AgentrtError):

@@ -11,6 +11,7 @@ import click
 
 from agentrt.cli.audit_ask import ask
 from agentrt.cli.audit_checkpoint import checkpoint
+from agentrt.cli.audit_export import export
 from agentrt.cli.audit_query import index_, query, sql
 from agentrt.cli.audit_rebuild import rebuild
 from agentrt.cli.audit_verify import verify
@@ -184,3 +185,47 @@ audit.add_command(query)
 audit.add_command(index_)
 audit.add_command(sql)
 audit.add_command(ask)
+audit.add_command(export)
+
+
+@audit.command
+@click.argument("run", required=False)
+@prints_one
+@click.pass_obj
+def verify(folder: Path, run: str | None, output: Output) -> None:
+    """Check every record, or those of one run: nothing edited, removed, swapped or added.
+
+    Exits with 11 when something is found.
+
+    \b
+    Example:
+      agentrt audit verify && echo intact
+    """
+    project = Project.find(folder)
+    if not project.has_store:
+        narrate(f"There is no audit store at {project.store_told} yet: nothing to verify.")
+        return
+    with project.open_store() as store:
+        found = store.verify(run_id(store, run) if run else None, progress=progress)
+    output.one(_verification_data(found), _verification_lines(found))
+    if not found.ok:
+        sys.exit(Exit.VERIFICATION)
+
+
+def _verification_data(found: Verification) -> dict[str, Any]:
+    findings = [{"run": each.run, "seq": each.seq, "what": each.what} for each in found.findings]
+    return {
+        "ok": found.ok,
+        "runs": found.runs,
+        "records": found.records,
+        "findings": findings,
+    }
+
+
+def _verification_lines(found: Verification) -> Iterator[str]:
+    progress_over()
+    for finding in found.findings:
+        yield visible(str(finding))
+    said = f"{found.records:,} records of {found.runs:,} chains"
+    count = len(found.findings)
+    yield f"ok: {said}" if found.ok else f"{count} findings in {said}"

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "ANTHROPIC_API_KEY": "the key for Claude; read by the SDK, never printed or recorded",
     "ANTHROPIC_BASE_URL": "another address for the API; read by the SDK",
     "ANTHROPIC_LOG": "must not be `debug`: the SDK would log whole prompts, so Claude is not asked",
+    "OTEL_EXPORTER_OTLP_HEADERS": "headers for `audit export --endpoint`: name=value,name=value",
     "NO_COLOR": "no colour, whatever the terminal can do",
 }
 
