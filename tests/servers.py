@@ -62,9 +62,13 @@ class Server:
         return self._databases[key]
 
     def kill(self) -> None:
-        """End the server as a machine that loses its power does; `start` recovers it."""
+        """End the server as a machine does that loses its power; `start` recovers it."""
         pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, signal.SIGQUIT)  # at once, with no word to anybody and nothing written back
+
+    def start(self) -> None:
+        """Start it again, and wait until it takes connections."""
+        self._server.ensure_postgres_running()
 
 
 def _started(folder: Path) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
 from agentrt.audit.processes import Processes
 from agentrt.errors import StoreError
 
-__all__ = ["Database", "Pulse", "is_url", "open_database"]
+__all__ = ["Database", "Pulse", "is_url", "new_database", "open_database", "raw_database"]
 
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
@@ -99,3 +99,31 @@ def open_database(location: str | Path, *, create: bool, read_only: bool = False
     from agentrt.audit.sqlite import open_sqlite
 
     return open_sqlite(Path(location), create=create, read_only=read_only)
+
+
+def raw_database(location: str | Path) -> Database:
+    """The database of a store whatever its revision: for whoever migrates or copies it.
+
+    Raises StoreUnavailable or StoreCorrupt when there is none.
+    """
+    if is_url(location):
+        from agentrt.audit.postgres import existing_postgres
+
+        return existing_postgres(str(location))
+    from agentrt.audit.sqlite import existing_sqlite
+
+    return existing_sqlite(Path(location))
+
+
+def new_database(location: str | Path, row: Mapping[str, Any]) -> Database:
+    """An empty store that is to become the copy of the one that `row` describes.
+
+    Raises StoreUnavailable, or StoreCorrupt when there is something already.
+    """
+    if is_url(location):
+        from agentrt.audit.postgres import new_postgres
+
+        return new_postgres(str(location), row)
+    from agentrt.audit.sqlite import new_sqlite
+
+    return new_sqlite(Path(location), row)

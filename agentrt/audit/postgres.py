@@ -21,7 +21,7 @@ from agentrt.audit.schema import FAILURES, check_revision, make_tables, no_store
 from agentrt.audit.server_processes import ServerProcesses
 from agentrt.errors import Conflict, ProjectError, StoreCorrupt, StoreError, StoreUnavailable
 
-__all__ = ["Postgres", "location_of", "open_postgres"]
+__all__ = ["Postgres", "existing_postgres", "location_of", "open_postgres"]
 
 ORDER_LOCK = 0x61677274_0001
 """The number of the advisory lock that says who sees what others append."""
@@ -46,6 +46,17 @@ CONNECTING: Mapping[str, Any] = {
 PASSING = ("08", "40001", "40P01", "53300", "57P01", "57P02", "57P03")
 """SQLSTATEs, or their classes, after which the same may work again: the server was restarted, has
 no connection left, or two transactions were in each other's way."""
+
+MOMENTARY = ("the database system is", "terminating connection", "connection slots", "too many")
+"""Words of a server that refuses a connection only now."""
+
+REFUSED = {
+    "does not exist": "Make the database and the role first: CREATE DATABASE, CREATE ROLE.",
+    "authentication failed": "Check the user and the password of the URL, PGPASSWORD or ~/.pgpass.",
+    "no pg_hba.conf entry": "The server takes no such connection: see its pg_hba.conf.",
+    "certificate": "Check sslmode, sslrootcert and the host of the URL.",
+}
+"""Words of a refused connection, which comes without a SQLSTATE, and what to do."""
 
 TAKEN = ("event_place", "event_started", "event_finished", "event_decided")
 """Unique indexes that somebody else was quicker at."""
@@ -127,7 +138,8 @@ class Postgres:
         state = _sqlstate(error)
         if state in CORRUPT:
             return StoreCorrupt(f"{self.location} is damaged ({reason}). Restore it from a backup.")
-        hint = HINTS.get(state) or HINTS.get(state[:2], "Nothing was written.")
+        refused = next((hint for word, hint in REFUSED.items() if not state and word in reason), "")
+        hint = refused or HINTS.get(state) or HINTS.get(state[:2], "Nothing was written.")
         return StoreUnavailable(f"The audit store {self.location} cannot be used: {reason}. {hint}")
 
     def pulse(self) -> ServerPulse:
@@ -185,8 +197,6 @@ CORRUPT = ("XX001", "XX002", "42P01", "42703")
 HINTS = {
     "": "Is the server up, and does it take connections from here? Nothing was written.",
     "08": "Is the server up, and does it take connections from here? Nothing was written.",
-    "28": "Check the user and the password of the URL, PGPASSWORD or ~/.pgpass.",
-    "3D": "Make the database first: CREATE DATABASE.",
     "42501": "This role may not do that: `agentrt db grant` prints what each role needs.",
     "53100": "Make room on the server's disk; nothing ran that is not recorded.",
     "53300": "The server has no connection left: raise max_connections, or use fewer workers.",
@@ -219,7 +229,45 @@ def open_postgres(url: str, *, create: bool, read_only: bool) -> Postgres:
     return database
 
 
-def _make(database: Postgres) -> None:
+def existing_postgres(url: str) -> Postgres:
+    """The store at `url`, whatever its revision. Raises StoreUnavailable."""
+    database = Postgres(url)
+    try:
+        with database.connect() as connection:
+            if not _is_store(connection):
+                raise StoreUnavailable(
+                    f"There is no audit store in {database.location}. Run an agent first."
+                )
+    except FAILURES as error:
+        database.close()
+        raise database.problem(error) from error
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def new_postgres(url: str, row: Mapping[str, Any]) -> Postgres:
+    """An empty store at `url` for the copy of another. Raises StoreError when one is there."""
+    database = Postgres(url)
+    try:
+        with database.connect() as connection:
+            if _is_store(connection):
+                raise StoreCorrupt(
+                    f"There is an audit store in {database.location} already: a copy is made in "
+                    "a database where there is none."
+                )
+        _make(database, row)
+    except FAILURES as error:
+        database.close()
+        raise database.problem(error) from error
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def _make(database: Postgres, row: Mapping[str, Any] | None = None) -> None:
     with database.connect() as connection:
         if _is_store(connection):
             return
@@ -232,7 +280,7 @@ def _make(database: Postgres) -> None:
         )
         if taken:
             raise no_store(database.location)  # somebody else's: nothing of it is touched
-        make_tables(connection, protect=protect)
+        make_tables(connection, protect=protect, row=row)
 
 
 def _is_store(connection: Connection) -> bool:
@@ -287,5 +335,8 @@ def _is_passing(error: DBAPIError) -> bool:
     state = _sqlstate(error)
     if state:
         return state.startswith(PASSING)
-    # Without a state it is libpq that speaks: the connection broke, or could not be made.
-    return isinstance(error.orig, OperationalError | InterfaceError)
+    # Without a state it is libpq that speaks: the connection broke, or could not be made. What the
+    # server itself answered to the attempt is final, unless it is starting, stopping or full.
+    said = str(error.orig)
+    final = "FATAL:" in said and not any(word in said for word in MOMENTARY)
+    return isinstance(error.orig, OperationalError | InterfaceError) and not final

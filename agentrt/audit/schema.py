@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, inspect, select
@@ -34,6 +34,7 @@ __all__ = [
     "no_store",
     "own_tables",
     "revision_of",
+    "revisions",
     "store_row",
     "table_name",
 ]
@@ -54,25 +55,35 @@ FAILURES = (DBAPIError, UnicodeDecodeError)
 """What a failing database raises: the latter when SQLite's own words quote a damaged text."""
 
 # Alembic's own table, under its own name, so that its command line works on a store too.
-_revision = Table(
+revisions = Table(
     "alembic_version", MetaData(), Column("version_num", Text, primary_key=True, nullable=False)
 )
 
 
-def make_tables(connection: Connection, *, protect: Callable[[Connection], None]) -> None:
-    """Make all tables at the newest revision, protected, and the row that describes the store."""
+def make_tables(
+    connection: Connection,
+    *,
+    protect: Callable[[Connection], None],
+    row: Mapping[str, Any] | None = None,
+) -> None:
+    """Make all tables at the newest revision, protected, and the row that describes the store.
+
+    That is `row` where it is to be the copy of another.
+    """
     SQLModel.metadata.create_all(connection, tables=own_tables())
-    _revision.create(connection)
-    connection.execute(insert(_revision).values(version_num=REVISIONS[-1]))
+    revisions.create(connection)
+    connection.execute(insert(revisions).values(version_num=REVISIONS[-1]))
     protect(connection)
-    connection.execute(
-        insert(StoreRow).values(
-            id=f"s_{secrets.token_hex(8)}",
-            format=FORMAT,
-            ref_key=secrets.token_bytes(32),
-            created_at=time.time_ns() // 1_000_000,
-        )
-    )
+    connection.execute(insert(StoreRow).values(**(row or _new_row())))
+
+
+def _new_row() -> dict[str, Any]:
+    return {
+        "id": f"s_{secrets.token_hex(8)}",
+        "format": FORMAT,
+        "ref_key": secrets.token_bytes(32),
+        "created_at": time.time_ns() // 1_000_000,
+    }
 
 
 def own_tables() -> list[Any]:
@@ -90,9 +101,9 @@ def table_name(row: type[SQLModel]) -> str:
 
 def revision_of(connection: Connection) -> str:
     """The revision of the tables of a store."""
-    if not inspect(connection).has_table(_revision.name):
+    if not inspect(connection).has_table(revisions.name):
         return FIRST_REVISION
-    return str(connection.execute(select(_revision.c.version_num)).scalar_one())
+    return str(connection.execute(select(revisions.c.version_num)).scalar_one())
 
 
 def check_revision(connection: Connection, location: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,38 @@ class FilePulse:
         return version
 
 
+def existing_sqlite(path: Path) -> SQLite:
+    """The store at `path`, whatever its revision. Raises StoreUnavailable or StoreCorrupt."""
+    if not path.exists():
+        raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
+    database = SQLite(path)
+    try:
+        with database.connect() as connection:
+            if not _is_store(connection):
+                raise no_store(database.location)
+    except FAILURES as error:
+        database.close()
+        raise database.problem(error) from error
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def new_sqlite(path: Path, row: Mapping[str, Any]) -> SQLite:
+    """An empty store at `path` for the copy of another. Raises StoreError when a file is there."""
+    if path.exists():
+        raise StoreCorrupt(f"{path} is there already: a copy is made where nothing is.")
+    database = SQLite(path)
+    try:
+        _make(database, row)
+        _use_wal(database)
+    except FAILURES as error:
+        database.close()
+        raise database.problem(error) from error
+    return database
+
+
 def open_sqlite(path: Path, *, create: bool, read_only: bool) -> SQLite:
     """The store at `path`, its tables made when `create` and there are none.
 
@@ -270,14 +302,14 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _make(database: SQLite) -> None:
+def _make(database: SQLite, row: Mapping[str, Any] | None = None) -> None:
     with database.writing.begin() as connection:
         if _is_store(connection):
             return
         if inspect(connection).get_table_names():
             raise no_store(database.location)  # somebody else's: nothing of it is touched
         connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-        make_tables(connection, protect=protect)
+        make_tables(connection, protect=protect, row=row)
 
 
 def protect(connection: Connection) -> None:

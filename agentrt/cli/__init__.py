@@ -35,6 +35,7 @@ COMMANDS = {
     "tools": _at("tools", "tools", "List the tools and check them."),
     "worker": _at("worker", "worker", "Carry runs on, whoever started them."),
     "workers": _at("worker", "workers", "Who is there to carry runs, and what waits."),
+    "db": _at("db", "db", "The store's database: migrate, copy, back up, grant."),
     "tui": _at("tui", "tui", "Browse and approve on a full screen."),
     "standin": _at("standin", "standin", "Serve a scripted Claude on this machine."),
     "doctor": _at("doctor", "doctor", "Say whether everything is in order."),
