@@ -36,9 +36,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A PostgreSQL server, for as long as the tests run."""
-    with Server(tmp_path_factory.mktemp("server")) as started:
+    with Server() as started:
         yield started
 
 

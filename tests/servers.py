@@ -23,11 +23,13 @@ __all__ = ["Server", "postgres", "stores_on"]
 
 
 class Server:
-    """A server in a folder, on a socket in it."""
+    """A server in a folder of its own, on a socket in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._server = _started(folder)
+    def __init__(self) -> None:
+        # Not below pytest's folder, which is closed to the user that the server runs as.
+        self._temporary = tempfile.TemporaryDirectory(prefix="agentrt-server-")
+        self._folder = Path(self._temporary.name)
+        self._server = _started(self._folder)
         self._databases: dict[str, str] = {}
         self._made = 0
 
@@ -36,6 +38,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._server.cleanup()
+        self._temporary.cleanup()
 
     def url(self, database: str = "postgres") -> str:
         """Where a database is."""
@@ -82,7 +85,7 @@ def _started(folder: Path) -> Any:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The URL of a server of its own."""
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+    with Server() as server:
         yield server.url()
 
 

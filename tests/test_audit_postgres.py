@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -162,8 +161,8 @@ async def test_a_commit_that_was_never_answered_is_not_made_twice(
 # --- a server that goes away -------------------------------------------------------------
 
 
-async def test_a_server_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path) as server, AuditStore(server.empty()) as store:
+async def test_a_server_that_is_started_again_loses_and_doubles_nothing() -> None:
+    with Server() as server, AuditStore(server.empty()) as store:
         run = await store.append(Run(RUN), [started()])
         server.kill()
         appending = asyncio.ensure_future(store.append(run, [asked()]))
@@ -176,11 +175,11 @@ async def test_a_server_that_is_started_again_loses_and_doubles_nothing(tmp_path
 
 
 async def test_a_server_that_stays_away_is_said_and_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(writer_file, "AWAY_S", 0.5)
     monkeypatch.setattr(postgres_file, "AWAY_S", 0.5)
-    with Server(tmp_path) as server, AuditStore(server.empty()) as store:
+    with Server() as server, AuditStore(server.empty()) as store:
         run = await store.append(Run(RUN), [started()])
         server.kill()
         with pytest.raises(StoreUnavailable, match="Is the server up"):
