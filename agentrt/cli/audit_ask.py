@@ -37,7 +37,7 @@ def ask(
     """Ask a question by its name; without one, see which there are.
 
     \b
-    Examples:
+    Example:
       agentrt audit ask
       agentrt audit ask approvers --since 30d
       agentrt audit ask costs --by day --csv

@@ -61,7 +61,7 @@ def query(
     arguments that are numbers. Words without a key are looked for in content that still exists.
 
     \b
-    Examples:
+    Example:
       agentrt audit query tool:refund_payment decision:approved since:30d
       agentrt audit query 'effect:irreversible args.amount_cents:>5000 -user:mona'
       agentrt audit query is:run '"charged twice"'

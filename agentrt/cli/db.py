@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -19,6 +20,8 @@ from agentrt.errors import ProjectError
 from agentrt.visible import visible
 
 __all__ = ["backup", "copy", "db", "grant", "migrate", "path"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _COMMANDS = {
     name: LazyCommand("agentrt.cli.db", name, summary)
@@ -114,7 +117,7 @@ def backup(folder: Path, file: Path, output: Output) -> None:
     _told(copy_store(store, file, progress=_progress), str(file), output)
 
 
-def _named(kind: str) -> Any:
+def _named(kind: str) -> Callable[[F], F]:
     """The option that says what a role is called on the server."""
     about = f"The role of {ROLES[kind].about}."
     return click.option(f"--{kind}", default=f"agentrt_{kind}", show_default=True, help=about)

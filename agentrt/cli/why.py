@@ -37,7 +37,7 @@ def why(folder: Path, what: str, page_file: Path | None, output: Output) -> None
     that came of it; store:SEQ is a record of the store's own chain.
 
     \b
-    Examples:
+    Example:
       agentrt why @last
       agentrt why c_7e31 --html why.html
       agentrt why r_81b9:12

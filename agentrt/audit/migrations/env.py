@@ -2,5 +2,12 @@
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"])
-context.run_migrations()
+
+def run() -> None:
+    """Run the migrations that are asked for."""
+    context.configure(connection=context.config.attributes["connection"])
+    context.run_migrations()
+
+
+if __name__ == "env_py":  # the name under which Alembic loads this file
+    run()
