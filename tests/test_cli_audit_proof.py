@@ -154,6 +154,30 @@ def test_a_witness_without_the_store_answers_a_request(
     assert far.say("audit", "witness", str(memory), *party, "--request", str(asked)).exit_code == 2
 
 
+def test_a_receipt_is_checked_in_a_folder_without_a_project(shop: Shop, tmp_path: Path) -> None:
+    made = shop.say("receipt", "@next", "-o", str(tmp_path / "held.receipt"))
+    assert made.exit_code == 0, made.stderr
+    again = shop.say("receipt", "make", "@next", "--withhold", "prompt")
+    assert again.exit_code == 0
+    (tmp_path / "runtime.pub").write_text(shop.json("audit", "checkpoint")["key"])
+    approve = shop.say("approve", "@next", "--arguments", shop.digest(), "--reason", "checked")
+    assert approve.exit_code == 0, approve.stderr
+    call = shop.call().id
+    assert shop.say("receipt", call, "-o", str(tmp_path / "yes.receipt")).exit_code == 0
+    (tmp_path / "signers").write_text(shop.say("receipt", "signers").stdout)
+    far = Shop(tmp_path, tmp_path / "nobody")
+    trusted = ("--key", str(tmp_path / "runtime.pub"), "--signers", str(tmp_path / "signers"))
+    held = far.say("receipt", "verify", str(tmp_path / "held.receipt"), *trusted)
+    assert held.exit_code == 0, held.stderr
+    assert "was held: not run" in held.stdout
+    yes = far.json("receipt", "verify", str(tmp_path / "yes.receipt"), *trusted)
+    assert yes["decision"]["kind"] == "approved"
+    assert [each["known"] for each in yes["signatures"]] == [True]
+    whole = (tmp_path / "yes.receipt").read_bytes()
+    (tmp_path / "yes.receipt").write_bytes(whole[:500] + b"A" + whole[501:])
+    assert far.say("receipt", "verify", str(tmp_path / "yes.receipt"), *trusted).exit_code == 11
+
+
 def test_lists_are_made_anew_from_the_records(shop: Shop) -> None:
     assert shop.say("audit", "rebuild", "--dry-run").exit_code == 0
     sql(shop, "UPDATE call SET status = 'approved' WHERE status = 'held'")

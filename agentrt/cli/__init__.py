@@ -31,6 +31,7 @@ COMMANDS = {
     "settle": _at("settle", "settle", "Say what became of a call in doubt."),
     "why": _at("why", "why", "Why a call happened, from the audit store alone."),
     "audit": _at("audit", "audit", "Browse and verify the audit store."),
+    "receipt": _at("receipt", "receipt", "Give one call to somebody else, signed and proven."),
     "policy": _at("policy", "policy", "Check, test and compare policies; explain decisions."),
     "tools": _at("tools", "tools", "List the tools and check them."),
     "worker": _at("worker", "worker", "Carry runs on, whoever started them."),
