@@ -1,5 +1,6 @@
 """What many tests start from."""
 
+import atexit
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from agentrt.audit import AuditStore
 
 # Commands keep keys and what they saw of stores in the user's folders: these are not the user's.
 _HOME = tempfile.TemporaryDirectory(prefix="agentrt-tests-")
+atexit.register(_HOME.cleanup)
 for _name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
     os.environ[_name] = str(Path(_HOME.name) / _name)
 
