@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.appends import appends
+from benchmarks.decisions import policy
 from benchmarks.machine import machine
 from benchmarks.startup import startup
 from benchmarks.turns import flatness, turns
@@ -17,6 +18,7 @@ SECTIONS: Mapping[str, Callable[[int], str]] = {
     "turns": turns,
     "flatness": flatness,
     "appends": appends,
+    "policy": policy,
     "startup": startup,
     "workers": workers,
 }

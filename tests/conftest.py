@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import chance
 import pytest
 from servers import Server, stores_on
 from worlds import Desk, a_policy
@@ -18,6 +19,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="agentrt-tests-")
 atexit.register(_HOME.cleanup)
 for _name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
     os.environ[_name] = str(Path(_HOME.name) / _name)
+
+chance.use_profile()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -823,7 +824,7 @@ class Counting(RuleBasedStateMachine):
 
 
 TestCounting = Counting.TestCase
-TestCounting.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestCounting.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)
 
 
 def in_order_of_a_call(steps: list[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
+from chance import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_policy_facts import a_decision
@@ -27,7 +28,7 @@ from agentrt.policy.vocabulary import Vocabulary
 from agentrt.tools import Tool, tool
 
 STRICTNESS = {"allow": 0, "hold": 1, "deny": 2}
-LAWS = settings(max_examples=150, deadline=None)
+LAWS = settings(max_examples=examples(150), deadline=None)
 
 # --- tools, with arguments of many kinds -------------------------------------------------
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_policy_facts import a_decision, a_start
@@ -411,7 +412,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(steps)
 def test_in_no_hour_is_more_done_unasked_than_the_limit_says(
     taken: list[tuple[str, int, int]],
@@ -430,7 +431,7 @@ def test_in_no_hour_is_more_done_unasked_than_the_limit_says(
         assert sum(cents for at, cents in world.spent if end - HOUR_MS < at <= end) <= 100
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.integers(0, 70), max_size=12))
 def test_what_was_allowed_starts_when_nothing_was_done_in_between(amounts: list[int]) -> None:
     """Reservations that come later take no room away: somebody can always go on."""

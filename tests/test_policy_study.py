@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chance import examples
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -776,7 +777,7 @@ TOOLS_ORDERING = st.sampled_from(ORDERING)
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(PATIENT, max_examples=150)
+@settings(PATIENT, max_examples=examples(150))
 @given(bundles(), TOOLS_ORDERING, st.lists(st.tuples(calls(), worlds()), min_size=3, max_size=6))
 def test_what_is_called_impossible_is_never_met(
     rules: list[dict[str, Any]], tool: RaisedTool, asked: list[tuple[dict[str, Any], Known]]
@@ -790,7 +791,7 @@ def test_what_is_called_impossible_is_never_met(
             assert True not in [outcome(bound, tool, *call) for call in asked]
 
 
-@settings(PATIENT, max_examples=150)
+@settings(PATIENT, max_examples=examples(150))
 @given(ATOMS, st.booleans(), TOOLS_ORDERING, st.lists(calls(), min_size=3, max_size=6), worlds())
 def test_what_is_called_settled_is_settled(
     atom: str, positive: bool, tool: RaisedTool, asked: list[dict[str, Any]], known: Known
@@ -821,7 +822,7 @@ def decided(bounds: Sequence[Bound], tool: RaisedTool, call: tuple[dict[str, Any
     return effect_of_deciding(decision)
 
 
-@settings(PATIENT, max_examples=250)
+@settings(PATIENT, max_examples=examples(250))
 @given(bundles(), TOOLS_ORDERING, st.lists(st.tuples(calls(), worlds()), min_size=3, max_size=6))
 def test_a_rule_that_is_told_to_be_idle_can_be_taken_out(
     rules: list[dict[str, Any]], tool: RaisedTool, asked: list[tuple[dict[str, Any], Known]]
