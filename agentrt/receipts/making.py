@@ -32,6 +32,9 @@ PREDICATE_TYPE = "urn:agentrt:receipt:v1"
 KEPT_BACK = frozenset({"history"})
 """Content that no receipt shows: a whole conversation before this one."""
 
+DECIDING = (("deny",), ("hold",), ("allow",), ("deny", "hold"), ("hold", "allow"))
+"""Which of the rules that matched may have decided, the others having had no say."""
+
 _content = columns(ContentRow)
 
 
@@ -150,8 +153,9 @@ def _by_rules(texts: Any, decided: CallDecided) -> list[dict[str, Any]]:
     except PolicyError:
         return []
     matched = [known[ref.id] for ref in decided.rules if ref.id in known]
-    deciding = [rule for rule in matched if rule.decide == decided.verdict]
-    return [{"rules": [rule.meaning() for rule in each]} for each in (matched, deciding)]
+    # A rule that denies or allows may have held the call, when what it asks for was not known.
+    chosen = [[rule for rule in matched if rule.decide in some] for some in DECIDING]
+    return [{"rules": [rule.meaning() for rule in each]} for each in (matched, *chosen)]
 
 
 def _by_default(decided: CallDecided) -> dict[str, Any]:
