@@ -44,7 +44,7 @@ def ask_sql(
         _make_safe(connection)
         try:
             return _answer(connection, statement, values, limit)
-        except (SQLAlchemyError, ValueError, connection.dialect.loaded_dbapi.Warning) as error:
+        except (SQLAlchemyError, ValueError, connection.dialect.loaded_dbapi.Error) as error:
             said = error.orig if isinstance(error, DBAPIError) else error
             raise QueryInvalid(f"The database refuses: {said}") from error
         finally:
@@ -54,22 +54,35 @@ def ask_sql(
 def _answer(
     connection: Connection, statement: str, values: Mapping[str, Any] | None, limit: int | None
 ) -> Table:
-    if values is None:
-        # Colons in it are the user's own, and no names of ours.
-        found = _driver_sql(connection, statement)
-    else:
+    if values is not None:
         found = connection.execute(text(statement), dict(values))
-    if not found.returns_rows:
+        return Table(tuple(found.keys()), [tuple(row) for row in _first(found, limit)])
+    cursor = _foreign(connection, statement)
+    if cursor.description is None:
         raise QueryInvalid("This statement answers nothing: write a SELECT.")
-    rows = found.fetchmany(limit) if limit is not None else found.fetchall()
-    return Table(tuple(found.keys()), [tuple(row) for row in rows])
+    names = tuple(column[0] for column in cursor.description)
+    return Table(names, [tuple(row) for row in _first(cursor, limit)])
 
 
-def _driver_sql(connection: Connection, statement: str) -> Any:
-    if connection.dialect.name == "sqlite":
-        return connection.exec_driver_sql(statement)
-    # With parameters, even none, the server takes one statement and refuses two.
-    return connection.exec_driver_sql(statement.replace("%", "%%"), {"": ""})
+def _first(found: Any, limit: int | None) -> Sequence[Any]:
+    rows: Sequence[Any] = found.fetchmany(limit) if limit is not None else found.fetchall()
+    return rows
+
+
+def _foreign(connection: Connection, statement: str) -> Any:
+    """Execute what somebody else wrote: one statement, in which no colon is a name of ours."""
+    own: Any = connection.connection.driver_connection
+    try:
+        if connection.dialect.name == "sqlite":
+            return own.execute(statement)
+        # A server prepares one statement and refuses two, the second of which could end the
+        # transaction that only reads.
+        return own.execute(statement, prepare=True)
+    except (
+        connection.dialect.loaded_dbapi.Error,
+        connection.dialect.loaded_dbapi.Warning,
+    ) as error:
+        raise QueryInvalid(f"The database refuses: {error}") from error
 
 
 def _make_safe(connection: Connection) -> None:

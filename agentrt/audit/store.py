@@ -332,6 +332,15 @@ class AuditStore:
         with self._reading(connection) as reading:
             return place_at(reading, moment, user_ref=user_ref)
 
+    def settled(self) -> int | None:
+        """The last place of arrival before which no record can appear any more; None: each is.
+
+        Whoever reads on from a place must not go beyond this one: on PostgreSQL records become
+        visible in another order than their places.
+        """
+        with self._reading() as connection:
+            return self._database.settled(connection)
+
     def decisions(
         self, calls: Sequence[str], *, up_to: int, connection: Connection | None = None
     ) -> Mapping[str, Record]:

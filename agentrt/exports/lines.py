@@ -82,8 +82,11 @@ class Reader:
 
 
 def _batch(source: Source, cursor: Cursor) -> Sequence[Exported]:
+    settled = source.store.settled()
+    upper = [_event.pos <= settled] if settled is not None else []
     with source.store.reading() as connection:
-        rows = stored_records(connection, _event.pos > cursor.pos, order=_event.pos, limit=BATCH)
+        new = (_event.pos > cursor.pos, *upper)
+        rows = stored_records(connection, *new, order=_event.pos, limit=BATCH)
         headers = [json.loads(row.header) for row in rows]
         runs = _runs(connection, {header["run"] for header in headers})
         decided = _decided(connection, {h["call"] for h in headers if "call" in h})

@@ -79,11 +79,16 @@ def catch_up(store: AuditStore, *, progress: Progress = lambda _count: None) -> 
         store.derive(_begin_anew)
     names = _Names()
     while True:
-        done = store.derive(lambda connection: _Batch(connection, names).read())
+        done = _read_batch(store, names)
         if not done:
             return count
         count += done
         progress(count)
+
+
+def _read_batch(store: AuditStore, names: _Names) -> int:
+    settled = store.settled()
+    return store.derive(lambda connection: _Batch(connection, names).read(up_to=settled))
 
 
 def rebuild(store: AuditStore, *, progress: Progress = lambda _count: None) -> int:
@@ -154,11 +159,12 @@ class _Batch:
         self._first: dict[str, int] = {}
         """When an entry began."""
 
-    def read(self) -> int:
+    def read(self, *, up_to: int | None) -> int:
         """Read one batch; how many records it was, and 1 at least while something is left."""
         here = self._connection.execute(select(mark.c.pos)).scalar_one()
         columns = (_event.pos, _event.run, _event.call, _event.type, _event.at)
         query = select(*columns).where(_event.pos > here).order_by(_event.pos).limit(BATCH)
+        query = query.where(_event.pos <= up_to) if up_to is not None else query
         rows = self._connection.execute(query).all()
         for row in rows:
             self._touch(row)
