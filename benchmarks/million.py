@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import insert
+
 from agentrt.audit import AuditStore
 from agentrt.audit.records import canonical, commitment, record_hash
 from agentrt.audit.tables import ApprovalRow, CallRow, ModelCallRow, RunRow
@@ -92,7 +94,7 @@ def _insert(connection: Any, runs: list[_Told]) -> None:
     own.executemany(INSERT_CONTENT, [row for run in runs for row in run.content])
     for table in (RunRow, CallRow, ModelCallRow, ApprovalRow):
         rows = [row for run in runs for kind, row in run.rows if kind is table]
-        connection.execute(table.__table__.insert(), rows)  # type: ignore[attr-defined]
+        connection.execute(insert(table), rows)
 
 
 DEFINITION = hashlib.sha256(json.dumps({"name": "agent", "tools": []}).encode()).hexdigest()
@@ -292,6 +294,6 @@ class _Told:
             "run": self.id, "seq": seq, "at": self.at, "turn": turn, "agent": self.agent,
             "environment": "production", "simulated": False, "model": "claude-sonnet-5-5",
             "request_id": None, "outcome": "end_turn" if ended else "tool_use", "failed": False,
-            "input_tokens": 900, "cache_write_tokens": 0, "cache_read_tokens": 0, "output_tokens": 80,
-            "cost_usd": "0.0039", "latency_ms": 900, "first_token_ms": None,
+            "input_tokens": 900, "cache_write_tokens": 0, "cache_read_tokens": 0,
+            "output_tokens": 80, "cost_usd": "0.0039", "latency_ms": 900, "first_token_ms": None,
         }  # fmt: skip
