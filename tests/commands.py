@@ -66,7 +66,7 @@ class Shop:
 
     @contextmanager
     def started(self, *args: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a command in a process of its own, which never outlives the block or a minute."""
+        """Run a command in a process of its own, which never outlives the block, or three minutes."""
         with subprocess.Popen(
             [sys.executable, "-m", "agentrt", "-C", str(self.folder), *args],
             stdin=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ class Shop:
             text=True,
             env=self.environment,
         ) as process:
-            watchdog = threading.Timer(60, process.kill)
+            watchdog = threading.Timer(180, process.kill)
             watchdog.start()
             try:
                 yield process

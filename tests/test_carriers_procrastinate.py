@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from commands import PROMPT, a_shop
 from servers import Server
 from sqlalchemy import Connection, Engine, create_engine
+from test_workers import until
 
+from agentrt.audit import AuditStore
 from agentrt.carriers import procrastinate as file
-from agentrt.carriers.procrastinate import Procrastinate, make_schema
+from agentrt.carriers.procrastinate import Procrastinate, make_schema, queue_grants
 from agentrt.errors import StoreUnavailable
 from agentrt.testing import check_carrier
 
@@ -162,3 +168,59 @@ def test_the_tables_are_made_once_and_a_role_that_may_not_is_told_who_can(
 def test_a_server_that_is_not_there_is_said(tmp_path: Any) -> None:
     with pytest.raises(StoreUnavailable, match="PostgreSQL does not answer"):
         make_schema(f"postgresql://postgres:@/postgres?host={tmp_path}")
+
+
+def test_a_project_on_a_server_is_carried_by_a_worker_that_hears_of_an_approval(
+    url: str, tmp_path: Path
+) -> None:
+    shop = a_shop(tmp_path)
+    file = shop.folder / "agentrt.toml"
+    file.write_text(re.sub(r"(?m)^store = .*\n", "", file.read_text()))
+    file.write_text(file.read_text().replace("[project]\n", f'[project]\nstore = "{url}"\n', 1))
+    AuditStore(url).close()
+    with shop.started("worker", "--simulated", shop.script) as worker:
+        until(lambda: shop.json("workers"), "a worker")
+        detached = shop.say("run", PROMPT, "--simulated", shop.script, "--detach")
+        assert detached.exit_code == 0, detached.stderr
+        until(lambda: shop.json("approvals", "list"), "a held call")
+        (held,) = shop.json("approvals", "list")
+        digest = shop.json("approvals", "view", held["id"])["arguments_digest"]
+        said = shop.say("approve", held["id"], "--arguments", digest, "--reason", "Right.")
+        assert said.exit_code == 0, said.stderr
+        until(lambda: shop.json("runs", "list")[0]["status"] == "finished", "the end of the run")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=60) == 0
+    assert len(shop.refunds) == 1
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
+
+
+def test_a_carrier_that_does_not_fit_the_store_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+    shop = a_shop(tmp_path)
+    file = shop.folder / "agentrt.toml"
+    file.write_text(f'{file.read_text()}\n[workers]\ncarrier = "procrastinate"\n')
+    said = shop.say("worker", "--simulated", shop.script)
+    assert said.exit_code == 1
+    assert "carrier is 'procrastinate', which needs a store on PostgreSQL" in said.stderr
+
+
+def test_a_reviewer_who_may_only_add_jobs_rings(url: str, server: Server) -> None:
+    make_schema(url)
+    for name in ("queue_worker", "queue_reviewer"):
+        server.do(f"DROP ROLE IF EXISTS {name}")
+        server.do(f"CREATE ROLE {name} LOGIN")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("\n".join(queue_grants("queue_worker", "queue_reviewer")))
+    reviewer = url.replace("postgres:@", "queue_reviewer:@")
+    Procrastinate(reviewer).wake("r_1")
+    with psycopg.connect(reviewer, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM procrastinate_jobs")
+    worker = url.replace("postgres:@", "queue_worker:@")
+    with psycopg.connect(worker, autocommit=True) as connection:
+        row = connection.execute("SELECT * FROM procrastinate_register_worker_v1()").fetchone()
+        taken = "SELECT id FROM procrastinate_fetch_job_v2(ARRAY['agentrt'], %s)"
+        assert connection.execute(taken, row).fetchone() != (None,)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY queue_worker; DROP OWNED BY queue_reviewer")

@@ -16,7 +16,7 @@ from agentrt.errors import ProjectError, StoreUnavailable
 if TYPE_CHECKING:
     from procrastinate import App
 
-__all__ = ["Procrastinate", "make_schema"]
+__all__ = ["Procrastinate", "make_schema", "queue_grants"]
 
 logger = logging.getLogger("agentrt")
 
@@ -146,6 +146,26 @@ def make_schema(url: str) -> None:
                 "The tables of the job queue are missing, and this role may not make them. Run "
                 "`agentrt db migrate` as the owner of the database."
             ) from error
+
+
+def queue_grants(runtime: str, reviewer: str) -> Iterator[str]:
+    """The statements that let workers take jobs, and reviewers add them, if there is a queue."""
+    everything = "GRANT ALL ON {0} TO {1}; GRANT USAGE ON SEQUENCE {2} TO {1};"
+    adding = "GRANT SELECT, INSERT ON {0} TO {1}; GRANT USAGE ON SEQUENCE {2} TO {1};"
+    tables = "procrastinate_jobs, procrastinate_events"
+    others = "procrastinate_workers, procrastinate_periodic_defers"
+    sequences = "procrastinate_jobs_id_seq, procrastinate_events_id_seq"
+    more = "procrastinate_workers_id_seq, procrastinate_periodic_defers_id_seq"
+    worker, person = _quoted(runtime), _quoted(reviewer)
+    yield "-- the job queue, if `agentrt db migrate` has made it"
+    yield "DO $$ BEGIN IF to_regclass('procrastinate_jobs') IS NOT NULL THEN"
+    yield everything.format(f"{tables}, {others}", worker, f"{sequences}, {more}")
+    yield adding.format(tables, person, sequences)
+    yield "END IF; END $$;"
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def migrate(folder: Path, store: str | None, output: Output) -> None:
     """Bring the tables of an older store up to date. No record, hash or proof changes.
 
     It is done in one transaction: after a crash the store is as it was before, or done. STORE is
-    a file or a URL; without it, the project's store.
+    a file or a URL; without it, the project's store. On PostgreSQL the tables of the job queue
+    are made too.
 
     \b
     Example:
@@ -76,6 +77,10 @@ def migrate(folder: Path, store: str | None, output: Output) -> None:
     """
     location = store or Project.find(folder).store
     done = migrate_store(location)
+    if is_url(location):
+        from agentrt.carriers.procrastinate import make_schema
+
+        make_schema(str(location))
     same = done.before == done.after
     said = f"up to date: tables {done.after}" if same else f"tables {done.before} -> {done.after}"
     output.one({"before": done.before, "after": done.after}, [said])
@@ -138,7 +143,9 @@ def grant(**names: str) -> None:
     Example:
       agentrt db grant | psql -U agentrt_owner agentrt
     """
-    for line in grants(names):
+    from agentrt.carriers.procrastinate import queue_grants
+
+    for line in (*grants(names), *queue_grants(names["runtime"], names["reviewer"])):
         click.echo(line)
 
 
