@@ -66,7 +66,7 @@ class Shop:
 
     @contextmanager
     def started(self, *args: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a command in a process of its own, which never outlives the block, or three minutes."""
+        """Run a command in a process of its own, which ends with the block or in three minutes."""
         with subprocess.Popen(
             [sys.executable, "-m", "agentrt", "-C", str(self.folder), *args],
             stdin=subprocess.DEVNULL,
