@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Surroundings", "ended", "fork"]
+__all__ = ["Surroundings", "ended", "fork", "stopped"]
 
 CHILD_S = 60
 
 
-def fork(work: Callable[[], object]) -> int:
-    """The process id of a child that does `work` and nothing else."""
+def fork(work: Callable[[], object], *, limit_s: int | None = CHILD_S) -> int:
+    """The process id of a child that does `work` and nothing else, for `limit_s` at most."""
     child = os.fork()
     if child:
         return child
-    signal.alarm(CHILD_S)
+    signal.alarm(limit_s or 0)
     try:
         work()
     except BaseException:  # noqa: BLE001 - a child must never come back
@@ -33,6 +33,11 @@ def fork(work: Callable[[], object]) -> int:
 def ended(child: int) -> int:
     """The exit code of a child, or the negative signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def stopped(child: int) -> bool:
+    """Wait until the child is stopped by a signal; False when it has ended instead."""
+    return os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
 
 
 class Surroundings:

@@ -10,6 +10,7 @@ from typing import Any
 
 from agentrt.audit import writer
 from agentrt.loop import carry
+from tests.crash.effects import passing
 
 __all__ = ["Counter", "Point", "count_points", "kill_at"]
 
@@ -28,21 +29,26 @@ class Point:
 class Counter:
     """Counts the places as the process comes by, and does at each what it was told."""
 
-    def __init__(self, at: Callable[[Point], None]) -> None:
+    def __init__(self, at: Callable[[Point], signal.Signals | None]) -> None:
         self._at = at
         self.seen: dict[str, int] = {}
 
-    def pass_by(self, kind: str) -> None:
+    def pass_by(self, kind: str) -> signal.Signals | None:
+        """Do what is to be done here; the signal that the server of effects is to send."""
         self.seen[kind] = self.seen.get(kind, 0) + 1
-        self._at(Point(kind, self.seen[kind]))
+        return self._at(Point(kind, self.seen[kind]))
 
 
-def kill_at(point: Point) -> Counter:
-    """Kill this process, as kill -9 does, when it comes to `point`."""
+def kill_at(point: Point, *, by: signal.Signals = signal.SIGKILL) -> Counter:
+    """Kill this process, as kill -9 does, when it comes to `point`, or stop it there."""
 
-    def at(here: Point) -> None:
-        if here == point:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def at(here: Point) -> signal.Signals | None:
+        if here != point:
+            return None
+        if here.kind == "after the effect":
+            return by  # only the server knows when that is
+        os.kill(os.getpid(), by)
+        return None
 
     return _installed(Counter(at))
 
@@ -55,6 +61,7 @@ def count_points() -> Counter:
 def _installed(counter: Counter) -> Counter:
     _around_commits(counter)
     _around_functions(counter)
+    passing.by = counter.pass_by
     return counter
 
 

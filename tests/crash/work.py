@@ -1,0 +1,98 @@
+"""What the processes that are killed do: carry runs on, decide what is held, settle doubts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from agentrt import AuditStore, Runtime
+from agentrt.approvals import ApprovalQueue
+from agentrt.errors import AgentrtError, CarriedElsewhere, NotAllowed, RunOver
+from agentrt.run import Run
+from tests.crash.world import FOLLOW_UP, PROMPT, World
+
+__all__ = ["carry_on", "decide", "prepare"]
+
+
+def carry_on(world: World, *, alone: bool = True) -> None:
+    """Carry the world's runs as far as they go; alone: decide what is held, too."""
+    asyncio.run(_carry_on(world, alone))
+
+
+def decide(world: World) -> None:
+    """What reviewers do who never carry a run."""
+
+    async def deciding() -> None:
+        with world.open() as store:
+            queue = ApprovalQueue(store, world.policy.reviewers)
+            for row in store.runs(user=world.user):
+                await _answer(world, queue, store.load(row.id))
+
+    asyncio.run(deciding())
+
+
+def prepare(world: World) -> None:
+    """Make the store."""
+    world.open().close()
+
+
+async def _carry_on(world: World, alone: bool) -> None:
+    with world.open() as store:
+        async with world.runtime(store) as runtime:
+            await _first(world, runtime, alone)
+            await _second(world, runtime, alone)
+
+
+async def _first(world: World, runtime: Runtime, alone: bool) -> None:
+    if not runtime.store.runs(user=world.user):
+        await runtime.start(world.agent, PROMPT, user=world.user)
+    await _carry(world, runtime, _oldest(world, runtime.store), alone)
+
+
+async def _second(world: World, runtime: Runtime, alone: bool) -> None:
+    """The follow-up, once there is something to follow."""
+    first = runtime.store.load(_oldest(world, runtime.store))
+    if first.status != "finished":
+        return
+    rows = runtime.store.runs(user=world.user)
+    if len(rows) == 1:
+        await runtime.start(world.agent, FOLLOW_UP, user=world.user, parent=first.id)
+    for row in runtime.store.runs(user=world.user):
+        await _carry(world, runtime, row.id, alone)
+
+
+def _oldest(world: World, store: AuditStore) -> str:
+    return store.runs(user=world.user)[-1].id
+
+
+async def _carry(world: World, runtime: Runtime, id: str, alone: bool) -> None:
+    run = runtime.store.load(id)
+    while not run.over:
+        before = run.seq
+        if alone:
+            await _answer(world, runtime.approvals, run)
+        with suppress(CarriedElsewhere, RunOver):
+            run = await runtime.resume(id)
+        run = runtime.store.load(id)
+        if run.seq == before and (run.held or run.in_doubt or not alone):
+            return  # only somebody else can take it further
+
+
+async def _answer(world: World, queue: ApprovalQueue, run: Run) -> None:
+    """Decide and settle as people would, who look at the world before they say what happened."""
+    for call in run.held:
+        for key in world.keys.values():
+            with suppress(AgentrtError):  # enough have approved it, or another was quicker
+                if _is_refused(call.id):
+                    await queue.reject(call.id, signer=key, reason="Not this one.")
+                else:
+                    await queue.approve(call.id, signer=key, reason="Right.")
+    for call in run.in_doubt:
+        happened = world.effects.count(call.key) > 0
+        signer = world.keys["ana"]
+        with suppress(NotAllowed):  # who started it may still be alive, and do it
+            await queue.settle(call.id, happened=happened, signer=signer, reason="I looked.")
+
+
+def _is_refused(call: str) -> bool:
+    return int(call[-2:], 16) % 8 == 0
