@@ -45,6 +45,7 @@ def account(world: World, *, final: bool) -> Account:
     with AuditStore(world.store, read_only=True) as store:
         rows = store.runs(user=world.user)
         records = {row.id: store.records(row.id) for row in rows}
+        followed = store.parents(list(records))
         findings = [str(found) for row in rows for found in store.verify(row.id).findings]
     effects = world.effects.seen(list(records))
     events = [record.event for of_run in records.values() for record in of_run]
@@ -54,7 +55,7 @@ def account(world: World, *, final: bool) -> Account:
         wrong += _Comparison(fold(of_run), of_run, mine).wrong(final=final)
     return Account(
         wrong=tuple(wrong),
-        over=len(rows) == 2 and all(row.status == "finished" for row in rows),
+        over=bool(followed) and all(row.status == "finished" for row in rows),
         doubts=sum(isinstance(event, CallDoubted) for event in events),
         asked=sum(isinstance(e, CallSettled) and e.method == "person" for e in events),
         sends=len(effects),

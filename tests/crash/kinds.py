@@ -207,14 +207,16 @@ def in_approval(strikes: Strikes) -> None:
 
 
 def in_races(strikes: Strikes) -> None:
-    """Two take the same run up at once, and one of them is killed."""
+    """Two take the same run up at once, and one of them is killed, or both are."""
 
     def one() -> bool:
-        point = strikes.next_point((*COMMITS, *SENDS))
-        struck = strikes.child(lambda: kill_at(point), strikes.carry())
-        other = strikes.child(strikes.carry())
-        strikes.killed(other)
-        return strikes.killed(struck)
+        first, second = (strikes.next_point((*COMMITS, *SENDS)) for _ in range(2))
+        both = [strikes.child(lambda: kill_at(first), strikes.carry())]
+        if strikes.chance.random() < 0.2:
+            both.append(strikes.child(strikes.carry()))
+        else:
+            both.append(strikes.child(lambda: kill_at(second), strikes.carry()))
+        return any([strikes.killed(each) for each in both])
 
     _until_over(strikes, one)
 
@@ -223,7 +225,8 @@ def while_stopped(strikes: Strikes) -> None:
     """Stopped in the middle; the run moves on with another; then it goes on, or is killed."""
 
     def one() -> bool:
-        point = strikes.next_point((*COMMITS, *SENDS, *FUNCTIONS))
+        # Not within a commit: who is stopped there holds the lock that all others wait for.
+        point = strikes.next_point(("after commit", *SENDS, *FUNCTIONS))
         first = strikes.child(lambda: kill_at(point, by=signal.SIGSTOP), strikes.carry())
         if not stopped(first):
             return False

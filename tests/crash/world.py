@@ -134,7 +134,13 @@ class World:
     @cached_property
     def agent(self) -> Agent:
         tools = tools_of(self.effects, self.clock)
-        return Agent(name="clerk", model="claude-sonnet-5-5", instructions="Pay.", tools=tools)
+        return Agent(
+            name="clerk",
+            model="claude-sonnet-5-5",
+            instructions="Pay.",
+            tools=tools,
+            deadline_s=86_400,  # a clock that jumps must not end it
+        )
 
     @cached_property
     def policy(self) -> Policy:
