@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,9 +71,7 @@ class Ground:
         gc.freeze()  # so that no child copies pages only to look for garbage
 
     def _file(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        return folder / "agentrt.db"
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder)) / "agentrt.db"
 
     @property
     def _template(self) -> World:

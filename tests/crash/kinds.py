@@ -17,7 +17,7 @@ from tests.crash.children import ended, fork, stopped
 from tests.crash.disk import FULL, Journal, watch_disk
 from tests.crash.ground import Ground
 from tests.crash.points import Counter, Point, kill_at
-from tests.crash.work import carry_on, decide, prepare
+from tests.crash.work import carry_on, decide, forge, prepare
 from tests.crash.world import World
 
 __all__ = ["KINDS", "Strikes", "kinds_of", "strike"]
@@ -104,14 +104,18 @@ def kinds_of(store: str) -> list[str]:
     return [name for name in KINDS if name not in other]
 
 
-def strike(name: str, ground: Ground, number: int) -> Strikes:
-    """Make a world, strike it as the kind does, let it come to its end, and compare."""
+def strike(name: str, ground: Ground, number: int, *, until_wrong: bool = False) -> Strikes:
+    """Make a world, strike it as the kind does, let it come to its end, and compare.
+
+    With `until_wrong` it ends with the first finding.
+    """
     chance = ground.chance(name, number)
     strikes = Strikes(ground, ground.world(name, number), chance, number)
     if ground.server is None:
         assert ended(fork(lambda: prepare(strikes.world))) == 0
     KINDS[name](strikes)
-    _let_finish(strikes)
+    if not (until_wrong and strikes.wrong):
+        _let_finish(strikes)
     strikes.wrong = [f"{name} {number}: {what}" for what in dict.fromkeys(strikes.wrong)]
     if not strikes.wrong:
         ground.forget(strikes.world)
@@ -340,6 +344,25 @@ def _jump_at(world: World, number: int) -> None:
     AuditStore.commit = and_jump  # type: ignore[method-assign]
 
 
+def with_a_forger(strikes: Strikes) -> None:
+    """Killed before the fax goes out; and somebody without a key writes into the database."""
+    points = (Point("before sending", 3), Point("before sending", 4), Point("before commit", 6))
+
+    def one() -> bool:
+        strikes.killed(strikes.child(strikes.carry(alone=False)))
+        strikes.killed(strikes.child(lambda: decide(strikes.world)))
+        strikes.killed(strikes.child(lambda: forge(strikes.world)))
+        point = points[strikes.chance.randrange(3)]
+        killed = strikes.killed(
+            strikes.child(lambda: kill_at(point), strikes.carry(alone=strikes.number % 2 == 0))
+        )
+        strikes.killed(strikes.child(lambda: forge(strikes.world)))
+        strikes.killed(strikes.child(strikes.carry(alone=False)))
+        return killed
+
+    _until_over(strikes, one)
+
+
 KINDS: dict[str, Kind] = {
     "commit": _at(*COMMITS),
     "send": _at(*SENDS, *FUNCTIONS),
@@ -352,6 +375,7 @@ KINDS: dict[str, Kind] = {
     "disk": with_a_bad_disk,
     "power": without_power,
     "clock": while_the_clock_jumps,
+    "forger": with_a_forger,
 }
 """By the name that the command line has for them."""
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
+
+from pydantic_core import to_json
 
 from agentrt import AuditStore, Runtime
 from agentrt.approvals import ApprovalQueue
@@ -15,10 +21,11 @@ from agentrt.errors import (
     NotHeld,
     RunOver,
 )
-from agentrt.run import Run
+from agentrt.events import AnyEvent, CallApproved, CallDecided, Record
+from agentrt.run import Run, ToolCall
 from tests.crash.world import FOLLOW_UP, PROMPT, World
 
-__all__ = ["carry_on", "decide", "prepare"]
+__all__ = ["carry_on", "decide", "forge", "prepare"]
 
 
 def carry_on(world: World, *, alone: bool = True) -> None:
@@ -41,6 +48,52 @@ def decide(world: World) -> None:
 def prepare(world: World) -> None:
     """Make the store."""
     world.open().close()
+
+
+def forge(world: World) -> None:
+    """What somebody does who can write into the database and has no reviewer's key.
+
+    An approval that was used up is written once more, and one of a payment is left standing
+    when its arguments are changed.
+    """
+
+    async def forging() -> None:
+        with world.open() as store:
+            for row in store.runs(user=world.user):
+                run = store.load(row.id)
+                if forged := list(_forged(run, store.records(run.id))):
+                    await store.append(run, forged)
+
+    asyncio.run(forging())
+
+
+def _forged(run: Run, records: Sequence[Record]) -> Iterator[AnyEvent]:
+    for call in run.calls:
+        last = {record.event.by: record.event for record in _approvals(call, records)}
+        if call.status == "held" and call.used:
+            for event in last.values():
+                yield event.model_copy(update={"revision": call.revision})
+        elif call.status == "approved" and call.tool == "send_money":
+            decided = [r.event for r in records if r.seq == call.decided_seq]
+            yield from (_with_more_money(event, call) for event in decided)
+
+
+def _approvals(call: ToolCall, records: Sequence[Record]) -> Iterator[Record]:
+    for record in records:
+        if isinstance(record.event, CallApproved) and record.event.call == call.id:
+            yield record
+
+
+def _with_more_money(event: Any, call: ToolCall) -> CallDecided:
+    arguments = to_json({**call.arguments_data, "cents": 99_999})
+    changed = {
+        "revision": event.revision + 1,
+        "arguments": arguments,
+        "arguments_digest": hashlib.sha256(arguments).hexdigest(),
+        "approvals": tuple(approval.seq for approval in call.approvals),
+    }
+    forged: CallDecided = event.model_copy(update=changed)
+    return forged
 
 
 async def _carry_on(world: World, alone: bool) -> None:
@@ -90,7 +143,7 @@ async def _answer(world: World, queue: ApprovalQueue, run: Run) -> None:
     for call in run.held:
         for key in world.keys.values():
             with suppress(AgentrtError):  # enough have approved it, or another was quicker
-                if _is_refused(call.id):
+                if _is_refused(world, call):
                     await queue.reject(call.id, signer=key, reason="Not this one.")
                 else:
                     await queue.approve(call.id, signer=key, reason="Right.")
@@ -102,5 +155,6 @@ async def _answer(world: World, queue: ApprovalQueue, run: Run) -> None:
             await queue.settle(call.id, happened=happened, signer=signer, reason="I looked.")
 
 
-def _is_refused(call: str) -> bool:
-    return int(call[-2:], 16) % 8 == 0
+def _is_refused(world: World, call: ToolCall) -> bool:
+    """Some are rejected, in each world the same ones whoever looks."""
+    return zlib.crc32(f"{world.user}/{call.turn}/{call.index}".encode()) % 8 == 0
