@@ -22,7 +22,7 @@ from agentrt.run import Run, ToolCall, fold
 from tests.crash.effects import Effect
 from tests.crash.world import World
 
-__all__ = ["Account", "account"]
+__all__ = ["Account", "Comparison", "account"]
 
 IRREVERSIBLE = ("send_money", "send_fax")
 NEVER_RAN = ("denied", "rejected", "expired", "cancelled")
@@ -53,7 +53,7 @@ def account(world: World, *, final: bool) -> Account:
     wrong = [f"chain broken: {found}" for found in findings]
     for id, of_run in records.items():
         mine = [effect for effect in effects if effect.run == id]
-        wrong += _Comparison(fold(of_run), of_run, mine).wrong(final=final)
+        wrong += Comparison(fold(of_run), of_run, mine).wrong(final=final)
     return Account(
         wrong=tuple(wrong),
         over=bool(followed) and all(row.status == "finished" for row in rows),
@@ -64,7 +64,7 @@ def account(world: World, *, final: bool) -> Account:
 
 
 @dataclass
-class _Comparison:
+class Comparison:
     """One run's records beside its effects."""
 
     run: Run
