@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check format cel-diff benchmark lock snapshots clean
+.PHONY: help setup demo test check format cel-diff crash benchmark lock snapshots clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ format: $(READY)  ## rewrite the code in the house's format
 
 cel-diff: $(READY)  ## N random conditions through ours and through Google's CEL: make cel-diff N=1000000
 	@PYTHONPATH=.:tests $(BIN)/python -m cel_diff $(or $(N),100000) $(ARGS)
+
+crash: $(READY)  ## N kills of every kind, each compared with what the world saw: make crash N=10000
+	@$(BIN)/python -m tests.crash --kills $(or $(N),200) --jobs $(or $(JOBS),2) $(ARGS)
 
 benchmark: $(READY)  ## speed and memory beside a hand-written loop, as ratios
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -49,3 +49,30 @@ def test_two_processes_that_take_up_the_same_approved_run_pay_once(
     assert report["unfinished"] == []
     assert report["chain"] == []
     assert report["codes"] == [0, 0]
+
+
+def struck(*options: str) -> list[str]:
+    """What the command said of its strikes, when nothing was wrong."""
+    command = [sys.executable, "-m", "tests.crash", *options]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_killed_in_every_way_the_store_and_the_world_agree(
+    record_property: Callable[[str, object], None],
+) -> None:
+    *_, figures = struck("--kills", "160")
+    record_property("figures", figures)
+    assert int(figures.split()[0]) >= 160
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_deliberate_bug_is_found(part: int) -> None:
+    command = [sys.executable, "-m", "tests.crash.mutants", "--quick", "--part", f"{part}/4"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,7 +28,7 @@ from agentrt.approvals import ApprovalQueue, KeyFile, make_key
 from agentrt.approvals.histories import Histories
 from agentrt.claude.reply import Reply
 from agentrt.errors import AgentrtError, CarriedElsewhere, ClockWentBack, Conflict
-from agentrt.events import AnyEvent, User
+from agentrt.events import User
 from agentrt.loop import Carry, Surroundings
 from agentrt.run import Run
 from agentrt.tools import Tool, Tools
@@ -52,7 +51,9 @@ _folder = tempfile.TemporaryDirectory(prefix="agentrt-simulation-")
 
 def keys() -> dict[str, KeyFile]:
     if not _keys:
-        _keys.update({name: make_key(Path(_folder.name) / name, comment=name) for name in REVIEWERS})
+        _keys.update(
+            {name: make_key(Path(_folder.name) / name, comment=name) for name in REVIEWERS}
+        )
     return _keys
 
 
@@ -207,8 +208,8 @@ class Worker:
     async def settle_down(self) -> None:
         """Wait until everything carried here stands still: at a gate, or done."""
         while True:
-            for id in [id for id, task in self.carried.items() if task.done()]:
-                await self._let_go(id)
+            for run in [run for run, task in self.carried.items() if task.done()]:
+                await self._let_go(run)
             before = len(self._world.gates.closed)
             waiting = [asyncio.ensure_future(self._world.gates.reached.wait())]
             self._world.gates.reached.clear()

@@ -100,7 +100,9 @@ def _strike_together(options: argparse.Namespace) -> Iterator[dict[str, object]]
 
 
 def _wait(commands: Sequence[list[str]]) -> None:
-    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for command in commands]
+    running = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for command in commands
+    ]
     try:
         for process in running:
             process.wait()

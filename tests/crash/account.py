@@ -51,8 +51,8 @@ def account(world: World, *, final: bool) -> Account:
     effects = world.effects.seen(list(records))
     events = [record.event for of_run in records.values() for record in of_run]
     wrong = [f"chain broken: {found}" for found in findings]
-    for id, of_run in records.items():
-        mine = [effect for effect in effects if effect.run == id]
+    for run, of_run in records.items():
+        mine = [effect for effect in effects if effect.run == run]
         wrong += Comparison(fold(of_run), of_run, mine).wrong(final=final)
     return Account(
         wrong=tuple(wrong),
@@ -105,7 +105,7 @@ class Comparison:
 
     def _about_approval(self, effect: Effect) -> Iterator[str]:
         """What a person signed names these arguments, and was still good when it happened."""
-        record, start = self.starts[effect.call][-1]
+        _, start = self.starts[effect.call][-1]
         digest = hashlib.sha256(_canonical(effect.arguments)).hexdigest()
         for approval in _approvals(self.records, start):
             said = Statement.from_bytes(approval.statement)

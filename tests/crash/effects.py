@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from tests.crash.children import ended, fork
 
-__all__ = ["Effect", "Effects", "EffectServer", "passing"]
+__all__ = ["Effect", "EffectServer", "Effects", "passing"]
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,19 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agentrt.audit import AuditStore, claims
+from agentrt.errors import AgentrtError
 from tests.crash.account import Account, account
 from tests.crash.children import ended, fork, stopped
 from tests.crash.disk import FULL, Journal, watch_disk
 from tests.crash.ground import Ground
 from tests.crash.points import Counter, Point, kill_at
+from tests.crash.server import Network
 from tests.crash.work import carry_on, decide, forge, prepare
 from tests.crash.world import World
 
@@ -47,6 +50,8 @@ class Strikes:
     chance: random.Random
     number: int
     """Which world of its kind it is: the first strikes sweep all points by it."""
+    only: Point | None = None
+    """Strike once, here, instead of wherever the kind would."""
     kills: int = 0
     wrong: list[str] = field(default_factory=list)
     last: Account = field(default_factory=lambda: Account((), over=False))
@@ -87,8 +92,19 @@ class Strikes:
     def carry(self, *, alone: bool = True) -> Callable[[], object]:
         return lambda: carry_on(self.world, alone=alone)
 
+    def as_far_as_it_goes(self) -> Callable[[], object]:
+        """Carry on; a database that stays away for too long may end the process, and says so."""
+
+        def carrying() -> None:
+            with suppress(AgentrtError):
+                carry_on(self.world)
+
+        return carrying
+
     def next_point(self, kinds: Sequence[str], *, most: int = 6) -> Point:
         """The first sweeps all that there are; later ones are near, so that all get further."""
+        if self.only is not None:
+            return self.only
         if self.kills == 0:
             each, number = divmod(self.number, len(kinds))
             return Point(kinds[number], 1 + each % (48 if "commit" in kinds[number] else 8))
@@ -104,13 +120,20 @@ def kinds_of(store: str) -> list[str]:
     return [name for name in KINDS if name not in other]
 
 
-def strike(name: str, ground: Ground, number: int, *, until_wrong: bool = False) -> Strikes:
+def strike(
+    name: str,
+    ground: Ground,
+    number: int,
+    *,
+    until_wrong: bool = False,
+    only: Point | None = None,
+) -> Strikes:
     """Make a world, strike it as the kind does, let it come to its end, and compare.
 
-    With `until_wrong` it ends with the first finding.
+    With `until_wrong` it ends with the first finding; `only` says where to strike, once.
     """
     chance = ground.chance(name, number)
-    strikes = Strikes(ground, ground.world(name, number), chance, number)
+    strikes = Strikes(ground, ground.world(name, number), chance, number, only)
     if ground.server is None:
         assert ended(fork(lambda: prepare(strikes.world))) == 0
     KINDS[name](strikes)
@@ -133,7 +156,7 @@ def _let_finish(strikes: Strikes) -> None:
 
 def _until_over(strikes: Strikes, one: Callable[[], bool]) -> None:
     """Strike again and again; `one` says whether it met anything."""
-    for _ in range(STRIKES_MAX):
+    for _ in range(STRIKES_MAX if strikes.only is None else 1):
         if not one() or strikes.look().over or strikes.wrong:
             return
 
@@ -220,7 +243,8 @@ def in_races(strikes: Strikes) -> None:
             both.append(strikes.child(strikes.carry()))
         else:
             both.append(strikes.child(lambda: kill_at(second), strikes.carry()))
-        return any([strikes.killed(each) for each in both])
+        killed = [strikes.killed(each) for each in both]
+        return any(killed)
 
     _until_over(strikes, one)
 
@@ -230,7 +254,7 @@ def while_stopped(strikes: Strikes) -> None:
 
     def one() -> bool:
         # Not within a commit: who is stopped there holds the lock that all others wait for.
-        point = strikes.next_point(("after commit", *SENDS, *FUNCTIONS))
+        point = strikes.next_point(("after commit", *SENDS, "after commit", *FUNCTIONS))
         first = strikes.child(lambda: kill_at(point, by=signal.SIGSTOP), strikes.carry())
         if not stopped(first):
             return False
@@ -352,7 +376,7 @@ def with_a_forger(strikes: Strikes) -> None:
         strikes.killed(strikes.child(strikes.carry(alone=False)))
         strikes.killed(strikes.child(lambda: decide(strikes.world)))
         strikes.killed(strikes.child(lambda: forge(strikes.world)))
-        point = points[strikes.chance.randrange(3)]
+        point = strikes.only or points[strikes.chance.randrange(3)]
         killed = strikes.killed(
             strikes.child(lambda: kill_at(point), strikes.carry(alone=strikes.number % 2 == 0))
         )
@@ -361,6 +385,42 @@ def with_a_forger(strikes: Strikes) -> None:
         return killed
 
     _until_over(strikes, one)
+
+
+def with_the_server_killed(strikes: Strikes) -> None:
+    """The database is killed and started again, while a run is carried on."""
+    server = strikes.ground.server
+    assert server is not None
+
+    def one() -> bool:
+        child = strikes.child(strikes.as_far_as_it_goes())
+        time.sleep(strikes.chance.uniform(0.05, 0.5))
+        server.kill()
+        server.start()
+        strikes.killed(child)
+        strikes.kills += 1
+        return True
+
+    _until_over(strikes, one)
+
+
+def with_the_network_cut(strikes: Strikes) -> None:
+    """Every connection to the database breaks, while a run is carried on."""
+    assert strikes.ground.server is not None
+    with Network(strikes.ground.server) as network:
+        direct, strikes.world = strikes.world, replace(strikes.world, store=network.url)
+
+        def one() -> bool:
+            child = strikes.child(strikes.as_far_as_it_goes())
+            for _ in range(3):
+                time.sleep(strikes.chance.uniform(0.02, 0.2))
+                network.cut()
+            strikes.killed(child)
+            strikes.kills += 3
+            return True
+
+        _until_over(strikes, one)
+        strikes.world = direct
 
 
 KINDS: dict[str, Kind] = {
@@ -376,6 +436,8 @@ KINDS: dict[str, Kind] = {
     "power": without_power,
     "clock": while_the_clock_jumps,
     "forger": with_a_forger,
+    "server": with_the_server_killed,
+    "network": with_the_network_cut,
 }
 """By the name that the command line has for them."""
 

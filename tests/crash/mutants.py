@@ -1,8 +1,7 @@
 """Deliberate bugs, each of which the crash tests must find.
 
 `python -m tests.crash.mutants` puts each into the processes that are killed, strikes worlds of the
-kind that should find it, and prints what found it. `--quick` begins with the world that found it
-when this was written.
+kind that should find it, and prints what found it. `--quick` strikes where it is known to be found.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from agentrt.run import evolve
 from agentrt.run.replacing import replace as replaced
 from tests.crash.ground import Ground, ground
 from tests.crash.kinds import strike
+from tests.crash.points import Point
 
 __all__ = ["MUTANTS", "Mutant", "find"]
 
@@ -36,11 +36,11 @@ WORLDS_MAX = 40
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug, the kind of strikes that finds it, and the first world that did."""
+    """A bug, the kind of strikes that finds it, and the one strike that is enough."""
 
     apply: Callable[[], None]
     kind: str
-    first: int = 0
+    at: Point
 
     @property
     def name(self) -> str:
@@ -218,22 +218,22 @@ def _put(where: Any, name: str, other: Any) -> None:
 
 
 MUTANTS = (
-    Mutant(start_recorded_after_the_call, "send"),
-    Mutant(an_irreversible_call_retried, "send"),
-    Mutant(a_started_call_assumed_done, "send"),
-    Mutant(a_started_call_assumed_undone, "send"),
-    Mutant(synchronous_normal, "power"),
-    Mutant(no_fence, "stopped"),
-    Mutant(the_lease_trusted_instead_of_the_position, "stopped"),
-    Mutant(an_approval_not_bound_to_the_arguments, "forger"),
-    Mutant(an_approval_used_twice, "forger"),
-    Mutant(a_decision_not_durable_before_the_call, "send"),
-    Mutant(expiry_not_checked_in_the_transaction, "clock"),
-    Mutant(not_happened_believed_while_the_process_lives, "stopped"),
-    Mutant(a_held_call_runs, "commit"),
-    Mutant(one_approval_is_enough, "approval"),
-    Mutant(a_denied_call_runs, "commit"),
-    Mutant(a_new_key_for_each_attempt, "send"),
+    Mutant(start_recorded_after_the_call, "send", Point("after the effect", 1)),
+    Mutant(an_irreversible_call_retried, "send", Point("after the effect", 3)),
+    Mutant(a_started_call_assumed_done, "send", Point("before sending", 3)),
+    Mutant(a_started_call_assumed_undone, "send", Point("after the effect", 3)),
+    Mutant(synchronous_normal, "power", Point("after the effect", 3)),
+    Mutant(no_fence, "stopped", Point("after commit", 6)),
+    Mutant(the_lease_trusted_instead_of_the_position, "stopped", Point("after commit", 6)),
+    Mutant(an_approval_not_bound_to_the_arguments, "forger", Point("before sending", 4)),
+    Mutant(an_approval_used_twice, "forger", Point("before sending", 4)),
+    Mutant(a_decision_not_durable_before_the_call, "send", Point("before sending", 2)),
+    Mutant(expiry_not_checked_in_the_transaction, "clock", Point("before sending", 4)),
+    Mutant(not_happened_believed_while_the_process_lives, "stopped", Point("before sending", 3)),
+    Mutant(a_held_call_runs, "commit", Point("after commit", 8)),
+    Mutant(one_approval_is_enough, "commit", Point("after commit", 20)),
+    Mutant(a_denied_call_runs, "commit", Point("after commit", 8)),
+    Mutant(a_new_key_for_each_attempt, "send", Point("after the effect", 2)),
 )
 
 
@@ -243,9 +243,9 @@ MUTANTS = (
 def find(mutant: Mutant, made: Ground, *, quick: bool) -> tuple[int, str] | None:
     """The world that shows the bug, and what is wrong there; None when none does."""
     mutated = replace(made, mutate=mutant.apply)
-    first = mutant.first if quick else 0
-    for number in range(first, first + WORLDS_MAX):
-        strikes = strike(mutant.kind, mutated, number, until_wrong=True)
+    for number in range(WORLDS_MAX):
+        only = mutant.at if quick else None
+        strikes = strike(mutant.kind, mutated, number, until_wrong=True, only=only)
         if strikes.wrong:
             return number, strikes.wrong[0].partition(": ")[2]
     return None
@@ -262,9 +262,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.mutants")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help="those whose name holds this")
+    parser.add_argument("--part", default="0/1", help="which of how many parts: 0/4")
     options = parser.parse_args()
+    part, parts = map(int, options.part.split("/"))
     logging.getLogger("agentrt").setLevel(logging.CRITICAL)
-    chosen = [m for m in MUTANTS if not options.only or options.only in m.name]
+    chosen = [m for m in MUTANTS if not options.only or options.only in m.name][part::parts]
     good = True
     with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as made:
         for found, line in _lines(made, chosen, quick=options.quick):

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -48,7 +49,9 @@ class Server:
         with suppress(ProcessLookupError):
             while True:
                 os.kill(pid, 0)
-                os.waitpid(pid, os.WNOHANG)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.01)
 
     @property
     def socket(self) -> str:

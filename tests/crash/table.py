@@ -51,7 +51,7 @@ class Totals:
         yield from self.wrong
 
     def table(self) -> Iterator[str]:
-        yield "| store | kind | runs' worlds | kills | effects | doubts | asked of a person | wrong |"
+        yield "| store | kind | worlds | kills | effects | doubts | put to a person | wrong |"
         yield "|---|---|---|---|---|---|---|---|"
         for (store, kind), row in sorted(self.rows.items()):
             figures = " | ".join(f"{row[name]:,}" for name in (*COLUMNS, "wrong"))
