@@ -125,7 +125,7 @@ class World:
         await self.gates.wait()
         told = json.dumps(arguments, sort_keys=True)
         now = self.clock()
-        self.effects.append(Effect(call.run, call.id, call.key, name, told, 0, now, now))
+        self.effects.append(Effect("", call.run, call.id, call.key, name, told, 0, now, now))
         await self.gates.wait()
 
     def _tools(self) -> Iterator[Tool[..., Any]]:

@@ -48,9 +48,14 @@ def account(world: World, *, final: bool) -> Account:
         followed = store.parents(list(records))
         checked = [row.id for row in rows] if final else []
         findings = [str(found) for run in checked for found in store.verify(run).findings]
-    effects = world.effects.seen(list(records))
+    effects = world.effects.seen(world.user)
     events = [record.event for of_run in records.values() for record in of_run]
     wrong = [f"chain broken: {found}" for found in findings]
+    wrong += [
+        f"disagrees: {effect.tool} happened in a run that is not there"
+        for effect in effects
+        if effect.run not in records
+    ]
     for run, of_run in records.items():
         mine = [effect for effect in effects if effect.run == run]
         wrong += Comparison(fold(of_run), of_run, mine).wrong(final=final)

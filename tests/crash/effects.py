@@ -24,8 +24,9 @@ __all__ = ["Effect", "EffectServer", "Effects", "passing"]
 
 @dataclass(frozen=True)
 class Effect:
-    """One thing that was done to the world."""
+    """One thing that was done to a world."""
 
+    world: str
     run: str
     call: str
     key: str
@@ -68,9 +69,9 @@ class Effects:
         """How often the key has been done."""
         return int(self._say({"verb": "count", "key": key}))
 
-    def seen(self, runs: list[str]) -> list[Effect]:
-        """What was done for these runs, in the order in which it came."""
-        return [Effect(**each) for each in self._say({"verb": "seen", "runs": runs})]
+    def seen(self, world: str) -> list[Effect]:
+        """What was done to a world, in the order in which it came."""
+        return [Effect(**each) for each in self._say({"verb": "seen", "world": world})]
 
     def _say(self, message: dict[str, Any], *, sent: Callable[[], object] = lambda: None) -> Any:
         with (
@@ -119,11 +120,11 @@ def _answer(message: dict[str, Any], counted: dict[str, int], seen: dict[str, li
             told = {**message["effect"], "at": time.time_ns() // 1_000_000}
             effect = Effect(**{each.name: told[each.name] for each in fields(Effect)})
             counted[effect.key] = counted.get(effect.key, 0) + 1
-            seen.setdefault(effect.run, []).append(effect)
+            seen.setdefault(effect.world, []).append(effect)
             if message["strike"]:
                 os.kill(effect.pid, message["strike"])
             return counted[effect.key]
         case "count":
             return counted.get(message["key"], 0)
         case _:
-            return [vars(each) for run in message["runs"] for each in seen.get(run, ())]
+            return [vars(each) for each in seen.get(message["world"], ())]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,17 +69,17 @@ class Clock:
         return time.time_ns() // 1_000_000 + self.ahead_ms
 
 
-def tools_of(effects: Effects, clock: Callable[[], int]) -> tuple[Tool[..., Any], ...]:
+def tools_of(world: World) -> tuple[Tool[..., Any], ...]:
     """Coroutines, so that a parent which has tried them out has no threads when it forks."""
 
     def do(name: str, call: Call, **arguments: Any) -> None:
         told = json.dumps(arguments, sort_keys=True)
-        done = Effect(call.run, call.id, call.key, name, told, os.getpid(), clock())
-        effects.do(done)
+        where = (world.user, call.run, call.id, call.key)
+        world.effects.do(Effect(*where, name, told, os.getpid(), world.clock()))
 
     async def find(call: Call) -> str | None:
         """Whether it was sent."""
-        return "sent" if effects.count(call.key) else None
+        return "sent" if world.effects.count(call.key) else None
 
     @tool(effect="read")
     async def look_up(name: str, call: Call) -> str:
@@ -133,12 +132,11 @@ class World:
 
     @cached_property
     def agent(self) -> Agent:
-        tools = tools_of(self.effects, self.clock)
         return Agent(
             name="clerk",
             model="claude-sonnet-5-5",
             instructions="Pay.",
-            tools=tools,
+            tools=tools_of(self),
             deadline_s=86_400,  # a clock that jumps must not end it
         )
 
