@@ -33,7 +33,7 @@ evolve = sys.modules["agentrt.run.evolve"]  # the package has a function of this
 
 __all__ = ["MUTANTS", "Mutant", "find"]
 
-WORLDS_MAX = 40
+WORLDS_MAX = 24
 """How many worlds may be struck before a mutant counts as not found."""
 
 
@@ -260,8 +260,10 @@ def find(mutant: Mutant, made: Ground, *, quick: bool) -> tuple[int, str] | None
     for number in range(WORLDS_MAX):
         only = mutant.at if quick else None
         strikes = strike(mutant.kind, mutated, number, until_wrong=True, only=only)
-        if strikes.wrong:
-            return number, strikes.wrong[0].partition(": ")[2]
+        # A process that fails is loud: what counts is what nobody would have noticed.
+        told = [wrong.partition(": ")[2] for wrong in strikes.wrong]
+        if quiet := [wrong for wrong in told if not wrong.startswith("a process ended")]:
+            return number, quiet[0]
     return None
 
 

@@ -83,9 +83,9 @@ def _around_commits(counter: Counter) -> None:
 def _around_functions(counter: Counter) -> None:
     enter = carry.enter
 
-    async def around(call: Any, tool: Any, asked: Any) -> Any:
+    async def around(*arguments: Any, **options: Any) -> Any:
         counter.pass_by("before function")
-        outcome = await enter(call, tool, asked)
+        outcome = await enter(*arguments, **options)
         counter.pass_by("after function")
         return outcome
 
