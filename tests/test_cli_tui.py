@@ -1,6 +1,7 @@
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -41,8 +42,20 @@ def test_it_opens_with_the_reviewers_key(shop: Shop, opened: list[dict[str, obje
             "read_only": False,
             "at": shop.call().id,
             "environment": "development",
+            "warning": None,
         }
     ]
+
+
+def test_a_store_that_was_rolled_back_is_shown_with_a_warning_and_nobody_decides(
+    shop: Shop, opened: list[dict[str, object]], tmp_path: Path
+) -> None:
+    shutil.copy(shop.folder / "agentrt.db", tmp_path / "yesterday")
+    shop.say("run", PROMPT, "--simulated", shop.script, "--on-hold", "exit")
+    shutil.copy(tmp_path / "yesterday", shop.folder / "agentrt.db")
+    assert shop.say("tui").exit_code == 11
+    assert (opened[0]["signer"], opened[0]["read_only"]) == (None, True)
+    assert "rolled back" in str(opened[0]["warning"])
 
 
 def test_read_only_takes_no_key(shop: Shop, opened: list[dict[str, object]]) -> None:

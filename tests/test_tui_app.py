@@ -104,6 +104,13 @@ async def test_a_call_is_approved_with_a_reason_and_a_signature(desk: Desk) -> N
     assert (said.verdict, said.by, said.reason) == ("approve", "ana", REASON)
 
 
+async def test_a_warning_of_the_store_stands_above_everything(desk: Desk) -> None:
+    async with review(desk, warning="The store was cut or rolled back.") as ana:
+        assert ana.says("warning") == "The store was cut or rolled back."
+    async with review(desk) as ana:
+        assert ana.says("warning") == ""
+
+
 async def test_a_call_is_rejected_with_the_reason_that_claude_is_told(desk: Desk) -> None:
     call = desk.hold(1, "write_file", {"path": "a"}, severity="low")
     async with review(desk) as ana:

@@ -278,6 +278,14 @@ class Project:
             with AuditStore(self.store, create=False, read_only=True) as store:
                 self._look_back(store)
 
+    def store_warning(self) -> str | None:
+        """What `check_store` would raise, in words; None when all is as it was seen."""
+        try:
+            self.check_store()
+        except StoreCorrupt as error:
+            return str(error)
+        return None
+
     @cached_property
     def seen(self) -> Seen:
         """What this user's commands remember of audit stores."""

@@ -38,7 +38,9 @@ def tui(folder: Path, read_only: bool, at: str | None, key: Path | None) -> None
         raise ProjectError(
             f'There is no audit store at {project.store_told} yet: `agentrt run "..."` makes it.'
         )
-    _open(project, None if read_only else _signer(project, key), at)
+    warning = project.store_warning()  # nobody decides on a store that was cut
+    signer = None if read_only or warning else _signer(project, key)
+    _open(project, signer, at, warning)
 
 
 def _signer(project: Project, given: Path | None) -> KeyFile | None:
@@ -47,7 +49,7 @@ def _signer(project: Project, given: Path | None) -> KeyFile | None:
     return reviewer_key(project, given) if is_there else None
 
 
-def _open(project: Project, signer: KeyFile | None, at: str | None) -> None:
+def _open(project: Project, signer: KeyFile | None, at: str | None, warning: str | None) -> None:
     from agentrt.tui import run_app
 
     with project.open_store(read_only=signer is None) as store:
@@ -58,4 +60,5 @@ def _open(project: Project, signer: KeyFile | None, at: str | None) -> None:
             read_only=signer is None,
             at=call_row(store, at).id if at and at.startswith("@") else at,
             environment=project.environment,
+            warning=warning,
         )

@@ -69,11 +69,12 @@ def run_app(
     read_only: bool = False,
     at: str | None = None,
     environment: str = "development",
+    warning: str | None = None,
 ) -> None:
     """Show the screens until they are left. `at` is the beginning of a call's or a run's id.
 
-    Without a signer, or with `read_only`, nothing can be decided. Raises NotFound for `at`,
-    and AgentrtError without a terminal.
+    A `warning` of the store stands above everything. Without a signer, or with `read_only`,
+    nothing can be decided. Raises NotFound for `at`, and AgentrtError without a terminal.
     """
     if not (
         sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()
@@ -82,7 +83,16 @@ def run_app(
             "The review screens need a terminal: they are drawn on standard error and read keys "
             "from standard input. Do not redirect these; `agentrt approvals list` needs none."
         )
-    ReviewApp(store, queue, signer, read_only=read_only, at=at, environment=environment).run()
+    app = ReviewApp(
+        store,
+        queue,
+        signer,
+        read_only=read_only,
+        at=at,
+        environment=environment,
+        warning=warning,
+    )
+    app.run()
 
 
 class ReviewApp(App[None]):
@@ -129,12 +139,14 @@ class ReviewApp(App[None]):
         read_only: bool = False,
         at: str | None = None,
         environment: str = "development",
+        warning: str | None = None,
         now: Callable[[], float] = time.monotonic,
         poll_s: float = POLL_S,
     ) -> None:
         super().__init__()
         self._store = store
         self._environment = environment
+        self._warning = warning
         self._now = now
         self._poll_s = poll_s
         self._signing = Signing.of(queue, signer, read_only=read_only)
@@ -155,7 +167,8 @@ class ReviewApp(App[None]):
         self.theme = THEMES[0].name
 
     def compose(self) -> ComposeResult:
-        """Head, panes, form, message, foot."""
+        """Warning, head, panes, form, message, foot."""
+        yield Bar(id="warning")
         yield Bar(id="head")
         with ContentSwitcher(id="panes", initial="approvals"):
             yield ApprovalsPane(self._store, self._signing)
@@ -298,6 +311,8 @@ class ReviewApp(App[None]):
 
     def _draw_frame(self) -> None:
         width = self.size.width
+        warned = wrap(self._warning, width) if self._warning else []
+        self.query_one("#warning", Bar).show(*(line(Span(text, "alarm")) for text in warned))
         self.query_one("#head", Bar).show(head(self._standing(), width))
         self.query_one("#status", Bar).show(*self._status(width))
         self.query_one("#foot", Bar).show(foot(self._keys(), width))
