@@ -1,4 +1,4 @@
-"""For your tests: a Claude that follows a script, over HTTP; checks for a job carrier and a store of yours."""
+"""For your tests: a Claude that follows a script, over HTTP; checks for carriers and stores."""
 
 from agentrt.testing.carriers import check_carrier
 from agentrt.testing.conversation import Conversation, ToolResult

@@ -88,9 +88,9 @@ async def _what_is_appended_is_read_by_all(make: Make) -> None:
 async def _an_append_is_kept_when_the_store_is_opened_again(make: Make) -> None:
     with make() as store:
         run = await _append_held(store)
-        id, kept = store.id, store.records(run.id)
+        before, kept = store.id, store.records(run.id)
     with make() as store:
-        _must(store.id == id, "it is another store than before")
+        _must(store.id == before, "it is another store than before")
         _must(store.records(run.id) == kept, "the records are not as they were")
 
 
