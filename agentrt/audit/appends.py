@@ -25,7 +25,7 @@ from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
 from agentrt.run import Run, evolve
 
-__all__ = ["Draft", "check_head", "check_lease", "insert", "is_written", "put"]
+__all__ = ["HEAD", "Draft", "check_head", "check_lease", "insert", "is_written", "put"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,9 +307,23 @@ def _one_round(
     for user in users:
         if (agents := room.open_agents) and (most := min(share, room.of_user(user))) > 0:
             query = _oldest(user, agents, room.wanted, but=taken, gone=gone).limit(most)
-            for run, agent in connection.execute(query).all():
-                room.took(user, agent)
+            found = {row.id: row.agent for row in connection.execute(query)}
+            # Another claim may have taken one and let go of its row before this one locked it.
+            for run in _still_free(connection, found, gone):
+                room.took(user, found[run])
                 yield user, run
+
+
+def _still_free(
+    connection: Connection, locked: Collection[str], gone: Collection[str]
+) -> list[str]:
+    """Of runs that this claim has locked, those that are free now that nobody can take them."""
+    if not locked or connection.dialect.name != "postgresql":
+        return list(locked)  # SQLite has one writer anyway
+    query = select(_lease.run).where(_lease.run.in_(locked))
+    query = query.where(_lease.process.not_in(gone)) if gone else query
+    leased = set(connection.execute(query).scalars())
+    return [run for run in locked if run not in leased]
 
 
 def _oldest(

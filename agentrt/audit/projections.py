@@ -56,7 +56,7 @@ def _run_row(run: Run) -> Row:
         "model": run.model,
         "environment": run.environment,
         "simulated": run.simulated,
-        "user": run.user.name if run.user else None,
+        "user": _shown(run.user.name) if run.user else None,
         "prompt": _beginning(run.prompt),
         "turn": run.turn,
         "held": len(run.held),
@@ -81,7 +81,7 @@ def _call_row(run: Run, call: ToolCall) -> Row:
         "turn": call.turn,
         "index": call.index,
         "agent": run.agent,
-        "user": run.user.name if run.user else None,
+        "user": _shown(run.user.name) if run.user else None,
         "simulated": run.simulated,
         "tool": call.tool,
         "status": "deferred" if call.status == "held" and call.awaiting else call.status,
@@ -160,14 +160,19 @@ def _approval_rows(record: Record) -> Iterator[tuple[type, Row]]:
             "at": record.at,
             "call": event.call,
             "verdict": "approve" if isinstance(event, CallApproved) else "reject",
-            "by": event.by,
-            "reason": event.reason,
+            "by": _shown(event.by),
+            "reason": _shown(event.reason),
             "key": event.key,
         }
         yield ApprovalRow, row
 
 
 def _beginning(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(_shown(text).split())
     cut = len(line) > SUMMARY_CHARACTERS
     return f"{line[: SUMMARY_CHARACTERS - 1]}…" if cut else line
+
+
+def _shown(text: str) -> str:
+    """As lists have it: PostgreSQL takes no NUL in a text, and the records keep what was said."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

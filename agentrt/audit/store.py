@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from agentrt.audit.appends import Draft, check_head, check_lease, insert, is_written, put
+from agentrt.audit.appends import HEAD, Draft, check_head, check_lease, insert, is_written, put
 from agentrt.audit.bell import Bell
 from agentrt.audit.claims import STORE_CHAIN, Claims
 from agentrt.audit.database import Database, is_url, open_database
@@ -91,18 +91,27 @@ class AuditStore:
 
     def __init__(
         self,
-        location: Path | str,
+        location: Path | str | Database,
         *,
         create: bool = True,
         read_only: bool = False,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`location` is the path of a file, or the URL of a PostgreSQL database."""
-        self.path = None if is_url(location) else Path(location)
+        """`location` is the path of a file, or the URL of a PostgreSQL database.
+
+        Or a database of yours, with the tables made, which is closed with the store.
+        """
+        self.path = (
+            None if not isinstance(location, Path | str) or is_url(location) else Path(location)
+        )
         """The file, if it is one."""
         self.clock = clock
         """Milliseconds since the epoch."""
-        self._database = open_database(location, create=create, read_only=read_only)
+        self._database = (
+            open_database(location, create=create, read_only=read_only)
+            if isinstance(location, Path | str)
+            else location
+        )
         self._engine = self._database.engine
         with self._reading() as connection:
             row = store_row(connection)
@@ -267,6 +276,7 @@ class AuditStore:
         mine = self.process
 
         def work(connection: Connection) -> None:
+            HEAD.row(connection, run=run)  # who claims it at the same time waits here
             holder = self.claims.holder(connection, run)
             if holder not in (None, mine):
                 raise CarriedElsewhere(f"{run} is being carried on by the process {holder}.")

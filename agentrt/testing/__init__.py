@@ -1,4 +1,4 @@
-"""For your tests: a Claude that follows a script, over HTTP; a check for your job carrier."""
+"""For your tests: a Claude that follows a script, over HTTP; checks for carriers and stores."""
 
 from agentrt.testing.carriers import check_carrier
 from agentrt.testing.conversation import Conversation, ToolResult
@@ -15,9 +15,11 @@ from agentrt.testing.script import (
     When,
 )
 from agentrt.testing.standin import SIMULATED_KEY, RequestRecord, ScriptedClaude, serve
+from agentrt.testing.stores import STORE_CHECKS, check_store
 
 __all__ = [
     "SIMULATED_KEY",
+    "STORE_CHECKS",
     "Block",
     "Conversation",
     "Fault",
@@ -33,5 +35,6 @@ __all__ = [
     "Turn",
     "When",
     "check_carrier",
+    "check_store",
     "serve",
 ]
