@@ -187,7 +187,7 @@ async def test_a_command_gets_the_event_on_its_input_and_no_shell_reads_it(tmp_p
     await target.deliver(HELD, "agentrt:s_1")
     event = json.loads(file.read_text())
     assert (event["specversion"], event["type"], event["id"]) == ("1.0", "agentrt.held", HELD.id)
-    assert os.listdir(tmp_path) == [file.name]  # noqa: PTH208 - in a coroutine
+    assert os.listdir(tmp_path) == [file.name]
 
 
 @pytest.mark.parametrize(

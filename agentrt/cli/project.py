@@ -456,7 +456,7 @@ def _notifications(file: Path, data: Mapping[str, Any]) -> Mapping[str, Mapping[
         where = f"notifications.{name}"
         if not isinstance(table, dict):
             raise ProjectError(f"{file}: {where} must be a table: write [{where}].")
-        kind = table.get("kind")
+        kind = str(table.get("kind", ""))
         if kind not in NOTIFY_KEYS:
             raise ProjectError(f"{file}: [{where}] kind is {kind!r}: say {', '.join(NOTIFY_KEYS)}.")
         both: dict[str, tuple[type, ...]] = {"kind": (str,), "events": (list,)}

@@ -22,9 +22,14 @@ EVENTS = tuple(kind for kind in KINDS if kind != "test")
 def target_of(file: Path, name: str, table: Mapping[str, Any]) -> Target:
     """The target of this table. Raises ProjectError with the place of the mistake."""
     where = f"{file}: [notifications.{name}]"
-    make = {"command": _command, "webhook": _webhook, "mail": _mail}[table["kind"]]
-    target: Target = make(where, name, table, _kinds(where, table))
-    return target
+    kinds = _kinds(where, table)
+    match table["kind"]:
+        case "command":
+            return _command(where, name, table, kinds)
+        case "webhook":
+            return _webhook(where, name, table, kinds)
+        case _:
+            return _mail(where, name, table, kinds)
 
 
 def _kinds(where: str, table: Mapping[str, Any]) -> frozenset[str]:

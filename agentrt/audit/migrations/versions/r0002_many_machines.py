@@ -1,4 +1,4 @@
-"""Who carries runs and whose turn it is; chores and notices; the Merkle tree over all runs and its checkpoints.
+"""Who carries runs and whose turn it is, chores and notices; the Merkle tree and its checkpoints.
 
 Nothing of the records changes, so that what proves them proves them afterwards too.
 """
