@@ -30,6 +30,7 @@ AgentrtError
 │   ├── SQLiteTooOld
 │   ├── Conflict
 │   └── ClockWentBack
+├── NotDelivered            nobody could be told
 ├── ProofError              a proof does not show what it should
 │   ├── NotProven
 │   ├── NoteInvalid
@@ -59,6 +60,7 @@ __all__ = [
     "KeyUnusable",
     "ModelRefused",
     "NotAllowed",
+    "NotDelivered",
     "NotFound",
     "NotHeld",
     "NotProven",
@@ -220,6 +222,15 @@ class Conflict(StoreError):
 
 class ClockWentBack(StoreError):
     """The clock is behind the newest record: set it right before anything runs."""
+
+
+class NotDelivered(AgentrtError):
+    """The target could not be told."""
+
+    def __init__(self, message: str | None = None, *, again: bool = True) -> None:
+        super().__init__(message)
+        self.again = again
+        """Whether trying again may help."""
 
 
 class ProofError(AgentrtError):

@@ -24,7 +24,17 @@ from agentrt.cli import main
 from agentrt.errors import StoreCorrupt, StoreTooNew, StoreTooOld, StoreUnavailable
 from agentrt.run import Run
 
-NEW_IN_0002 = ("process", "worker", "served", "leaf", "node", "checkpoint", "cosignature")
+NEW_IN_0002 = (
+    "chore",
+    "notice",
+    "process",
+    "worker",
+    "served",
+    "leaf",
+    "node",
+    "checkpoint",
+    "cosignature",
+)
 
 
 @pytest.fixture

@@ -1,10 +1,18 @@
+import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from agentrt.agent import Agent, Effort
-from agentrt.cli.project import AGENT_KEYS, CHOICES, PROJECT_KEYS, Project, key_path
+from agentrt.cli.project import (
+    AGENT_KEYS,
+    CHOICES,
+    NOTIFY_KEYS,
+    PROJECT_KEYS,
+    Project,
+    key_path,
+)
 from agentrt.errors import NotFound, ProjectError
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
@@ -99,6 +107,13 @@ def test_every_agent_key_is_one_that_an_agent_takes() -> None:
     fields = set(Agent.__dataclass_fields__) - {"name", "toolset"}
     assert set(AGENT_KEYS) - {"instructions_file"} == fields
     assert set(CHOICES["effort"]) == set(get_args(Effort))
+
+
+@pytest.mark.parametrize("key", sorted({key for keys in NOTIFY_KEYS.values() for key in keys}))
+def test_every_key_of_a_target_is_documented(key: str) -> None:
+    text = (DOCS.parent / "notifications.md").read_text()
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\| (.*?) \|", text)))
+    assert key in named
 
 
 @pytest.mark.parametrize("key", [*PROJECT_KEYS, *AGENT_KEYS])

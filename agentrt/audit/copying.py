@@ -12,7 +12,15 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from agentrt.audit.database import Database, new_database, raw_database
 from agentrt.audit.schema import FAILURES, check_revision, own_tables, store_row
-from agentrt.audit.tables import EventRow, LeaseRow, ProcessRow, ServedRow, StoreRow, WorkerRow
+from agentrt.audit.tables import (
+    ChoreRow,
+    EventRow,
+    LeaseRow,
+    ProcessRow,
+    ServedRow,
+    StoreRow,
+    WorkerRow,
+)
 from agentrt.audit.verify import Verification, verify
 from agentrt.errors import StoreCorrupt
 
@@ -21,7 +29,7 @@ __all__ = ["Copied", "copy_store"]
 AT_ONCE = 1_000
 """Rows that are read and written together."""
 
-OF_THE_PLACE = (LeaseRow, WorkerRow, ServedRow, ProcessRow)
+OF_THE_PLACE = (LeaseRow, WorkerRow, ServedRow, ProcessRow, ChoreRow)
 """Who works on a store there and then, which says nothing of the copy."""
 
 Progress = Callable[[str, int], None]

@@ -12,6 +12,7 @@ from agentrt.audit.tables import (
     ApprovalRow,
     CallRow,
     CheckpointRow,
+    ChoreRow,
     ContentRow,
     CosignatureRow,
     EventRow,
@@ -19,6 +20,7 @@ from agentrt.audit.tables import (
     LeaseRow,
     ModelCallRow,
     NodeRow,
+    NoticeRow,
     ProcessRow,
     RunRow,
     ServedRow,
@@ -36,7 +38,7 @@ def _tables(*rows: type[SQLModel]) -> tuple[str, ...]:
 RECORDED = _tables(EventRow, ContentRow, SharedRow)
 PROJECTED = _tables(RunRow, CallRow, ModelCallRow, ApprovalRow)
 SEALED = _tables(LeafRow, NodeRow, CheckpointRow, CosignatureRow)
-WORKING = _tables(LeaseRow, WorkerRow, ServedRow, ProcessRow)
+WORKING = _tables(LeaseRow, WorkerRow, ServedRow, ProcessRow, ChoreRow, NoticeRow)
 
 REVIEWERS_EVENTS = (
     "call.approved",

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 
 from agentrt.audit.appends import HEAD, Draft, check_head, check_lease, insert, is_written, put
 from agentrt.audit.bell import Bell
+from agentrt.audit.chores import Chores, Notices
 from agentrt.audit.claims import STORE_CHAIN, Claims
 from agentrt.audit.database import Database, is_url, open_database
 from agentrt.audit.reads import (
@@ -128,6 +129,11 @@ class AuditStore:
             process=lambda: self.process,
             is_alive=self.is_alive,
         )
+
+        self.chores = Chores(
+            submit=self._submit, reading=self._reading, process=lambda: self.process
+        )
+        self.notices = Notices(submit=self._submit, reading=self._reading)
 
     @property
     def location(self) -> str:
@@ -446,10 +452,12 @@ class AuditStore:
         run: str | None = None,
         tool: str | None = None,
         due_by: int | None = None,
+        due_after: int | None = None,
         limit: int | None = None,
     ) -> list[CallRow]:
-        """Calls, newest first; with `due_by` those that expire up to then (milliseconds)."""
+        """Calls, newest first; those that expire up to `due_by` and after `due_after` (ms)."""
         query = select(*_call)
+        query = query.where(_call.expires_at > due_after) if due_after is not None else query
         query = query.where(_call.expires_at <= due_by) if due_by is not None else query
         query = query.where(_call.status.in_(status)) if status else query
         query = query.where(_call.run == run) if run else query

@@ -27,6 +27,7 @@ __all__ = [
     "ApprovalRow",
     "CallRow",
     "CheckpointRow",
+    "ChoreRow",
     "ContentRow",
     "CosignatureRow",
     "EventRow",
@@ -34,6 +35,7 @@ __all__ = [
     "LeaseRow",
     "ModelCallRow",
     "NodeRow",
+    "NoticeRow",
     "ProcessRow",
     "RunRow",
     "ServedRow",
@@ -275,6 +277,34 @@ class ServedRow(SQLModel, table=True):
     user: str = Field(sa_type=Text, primary_key=True)
     """Empty for runs of nobody in particular."""
     at: int = Field(sa_type=BIG)
+
+
+class ChoreRow(SQLModel, table=True):
+    """A chore of the store: which process has it, how long, and when it was done last."""
+
+    __tablename__ = "chore"
+
+    name: str = Field(sa_type=Text, primary_key=True)
+    process: str = Field(sa_type=Text)
+    until: int = Field(sa_type=BIG)
+    """By the clock of the database; then another process may have it."""
+    done_at: int = Field(sa_type=BIG)
+
+
+class NoticeRow(SQLModel, table=True):
+    """What a target of notifications is told, and whether it was. Not in the events."""
+
+    __tablename__ = "notice"
+    __table_args__ = (Index("notice_due", "state", "due_at"),)
+
+    target: str = Field(sa_type=Text, primary_key=True)
+    id: str = Field(sa_type=Text, primary_key=True)
+    state: str = Field(sa_type=Text)
+    """`due`, `told`, `given up`, or `before`: it was there when the target was first served."""
+    attempts: int = Field(sa_type=Integer)
+    due_at: int = Field(sa_type=BIG)
+    at: int = Field(sa_type=BIG)
+    body: str = Field(sa_type=Text)
 
 
 class RunRow(SQLModel, table=True):

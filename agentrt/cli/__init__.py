@@ -37,6 +37,7 @@ COMMANDS = {
     "worker": _at("worker", "worker", "Carry runs on, whoever started them."),
     "workers": _at("worker", "workers", "Who is there to carry runs, and what waits."),
     "db": _at("db", "db", "The store's database: migrate, copy, back up, grant."),
+    "notify": _at("notify", "notify", "Who is told what waits for a person."),
     "tui": _at("tui", "tui", "Browse and approve on a full screen."),
     "standin": _at("standin", "standin", "Serve a scripted Claude on this machine."),
     "doctor": _at("doctor", "doctor", "Say whether everything is in order."),

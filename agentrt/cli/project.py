@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentrt.audit.keys import SigningKey
     from agentrt.audit.seen import Seen
     from agentrt.carriers import Carrier
+    from agentrt.notifications import Target
     from agentrt.policy import Fact, Policy, Reviewers
     from agentrt.runtime import Load
     from agentrt.tools import Tool, Tools
@@ -34,6 +35,7 @@ __all__ = [
     "CHOICES",
     "FILE_NAME",
     "LIMIT_KEYS",
+    "NOTIFY_KEYS",
     "PROJECT_KEYS",
     "WORKER_KEYS",
     "Project",
@@ -77,6 +79,22 @@ WORKER_KEYS: Mapping[str, tuple[type, ...]] = {
     "grace_s": (int, float),
 }
 
+NOTIFY_KEYS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "command": {"command": (list,), "timeout_s": (int, float)},
+    "webhook": {"url": (str,), "secret_env": (str,), "timeout_s": (int, float)},
+    "mail": {
+        "server": (str,),
+        "port": (int,),
+        "tls": (str,),
+        "from": (str,),
+        "to": (list,),
+        "user": (str,),
+        "password_env": (str,),
+        "timeout_s": (int, float),
+    },
+}
+"""The keys of each kind of target; `kind` and `events` are those of all."""
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "carrier": ("embedded", "procrastinate"),
     "effort": ("low", "medium", "high", "xhigh", "max"),
@@ -107,6 +125,8 @@ class Project:
     agent_tables: Mapping[str, Mapping[str, Any]]
     limits: Mapping[str, int]
     workers: Mapping[str, Any]
+    notifications: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The targets by name."""
     runtime_key_path: Path | None = None
     """Where the file says that the runtime's key is."""
 
@@ -126,7 +146,7 @@ class Project:
     def load(cls, file: Path) -> Self:
         """The project of this file. Raises ProjectError with the place of the mistake."""
         data = _read(file)
-        tables = ("project", "agents", "limits", "workers")
+        tables = ("project", "agents", "limits", "workers", "notifications")
         _check_keys(file, "", data, dict.fromkeys(tables, (dict,)))
         project, agents = data.get("project", {}), data.get("agents", {})
         _check_keys(file, "project", project, PROJECT_KEYS)
@@ -146,6 +166,7 @@ class Project:
             agent_tables=agents,
             limits=limits,
             workers=workers,
+            notifications=_notifications(file, data),
             runtime_key_path=file.parent / stated
             if (stated := project.get("runtime_key"))
             else None,
@@ -253,6 +274,15 @@ class Project:
         from agentrt.carriers.procrastinate import Procrastinate
 
         return Procrastinate(str(self.store))
+
+    @cached_property
+    def notify(self) -> tuple[Target, ...]:
+        """Who is told what waits. Raises ProjectError."""
+        from agentrt.cli.targets import target_of
+
+        return tuple(
+            target_of(self.file, name, table) for name, table in self.notifications.items()
+        )
 
     def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""
@@ -426,6 +456,20 @@ def _check_agent(file: Path, name: str, table: Any) -> None:
     if not all(isinstance(tool, str) for tool in table.get("tools", [])):
         raise ProjectError(f"{file}: [{where}] tools must be {_TYPE_WORDS[list]}.")
     _check_choices(file, where, table)
+
+
+def _notifications(file: Path, data: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    targets: dict[str, dict[str, Any]] = data.get("notifications", {})
+    for name, table in targets.items():
+        where = f"notifications.{name}"
+        if not isinstance(table, dict):
+            raise ProjectError(f"{file}: {where} must be a table: write [{where}].")
+        kind = str(table.get("kind", ""))
+        if kind not in NOTIFY_KEYS:
+            raise ProjectError(f"{file}: [{where}] kind is {kind!r}: say {', '.join(NOTIFY_KEYS)}.")
+        both: dict[str, tuple[type, ...]] = {"kind": (str,), "events": (list,)}
+        _check_keys(file, where, table, {**both, **NOTIFY_KEYS[kind]})
+    return targets
 
 
 def _check_choices(file: Path, where: str, table: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -18,6 +17,7 @@ from agentrt.agent import Agent
 from agentrt.approvals import KeyFile
 from agentrt.audit import AuditStore, RunRow
 from agentrt.claude import Claude, TextDelta, ThinkingDelta
+from agentrt.cli.durations import Duration
 from agentrt.cli.exits import Exit
 from agentrt.cli.ids import run_to_go_on
 from agentrt.cli.output import at_terminal, json_line, narrate
@@ -37,7 +37,6 @@ from agentrt.runtime import Load, Runtime
 from agentrt.visible import visible
 
 __all__ = [
-    "Duration",
     "Narrator",
     "exit_of",
     "open_runtime",
@@ -47,8 +46,6 @@ __all__ = [
 ]
 
 OnHold = Literal["wait", "exit", "reject"]
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 _LIMITS = frozenset({"turn_limit", "deadline", "max_tokens", "context_window"})
 """Failures that say a limit was reached."""
@@ -60,21 +57,6 @@ simulated_option = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Let a scripted Claude answer: no key, no cost. The run is labelled simulated.",
 )
-
-
-class Duration(click.ParamType[float]):
-    """A time such as 90s, 10m or 2h, in seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The seconds."""
-        found = re.fullmatch(r"([1-9][0-9]*)([smhd])", str(value))
-        if found is None:
-            self.fail(f"'{value}' is not a time such as 90s, 10m or 2h.", param, ctx)
-        return int(found[1]) * _UNITS_S[found[2]]
 
 
 @click.command
@@ -259,6 +241,7 @@ def runtime_of(
         load=load or project.load_of(),
         carrier=project.carrier,
         key=project.runtime_key,
+        notify=project.notify,
     )
 
 

@@ -8,12 +8,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agentrt.audit import AuditStore, RunRow
+from agentrt.cli.durations import Duration
 from agentrt.cli.exits import Exit
 from agentrt.cli.ids import run_id, run_to_go_on
 from agentrt.cli.output import Output, narrate, prints_one, prints_rows
@@ -85,6 +87,41 @@ def _cost(row: RunRow) -> str:
     if row.simulated:
         return "simulated"
     return f"${row.cost_usd}{' at least' if row.cost_unknown else ''}"
+
+
+@runs.command
+@click.option(
+    "--for", "for_s", type=Duration(), metavar="TIME", default="10m", help="At least so long."
+)
+@prints_rows
+@click.pass_obj
+def stuck(folder: Path, for_s: float, output: Output) -> None:
+    """List runs that should go on and do not; exits with 1 when there are any.
+
+    One is stuck when it is ready and no living process carries it, or when the time is over in
+    which it waited for a fact.
+
+    \b
+    Example:
+      agentrt runs stuck --for 30m || page-somebody
+    """
+    from agentrt.notifications import stuck_runs
+
+    project = Project.find(folder)
+    rows: list[dict[str, Any]] = []
+    if project.has_store:
+        with project.open_store() as store:
+            found = stuck_runs(store, for_ms=int(for_s * 1000))
+            rows = [asdict(each) for each in found]
+    columns = ("run", "agent", "since_at", "why")
+    output.rows(
+        rows,
+        columns=columns,
+        fields=(*columns, "simulated"),
+        empty="No run is stuck.",
+        total=len(rows),
+    )
+    sys.exit(Exit.FAILED if rows else Exit.OK)
 
 
 @runs.command

@@ -17,10 +17,11 @@ import click
 from agentrt.agent import Agent
 from agentrt.audit import AuditStore, Present
 from agentrt.claude import Claude
+from agentrt.cli.durations import Duration
 from agentrt.cli.exits import Exit
 from agentrt.cli.output import Output, narrate, prints_rows
 from agentrt.cli.project import Project
-from agentrt.cli.run import Duration, runtime_of
+from agentrt.cli.run import runtime_of
 from agentrt.errors import ProjectError
 from agentrt.runtime import Load
 from agentrt.visible import visible

@@ -23,7 +23,9 @@ from agentrt.carriers import Carrier, Embedded
 from agentrt.claude import Claude
 from agentrt.errors import ProjectError, RunError, RunOver
 from agentrt.events import RunResumed, RunStarted, User
+from agentrt.housekeeping import Chore, Housekeeping
 from agentrt.loop import InForce, Item, Surroundings, cancel, state
+from agentrt.notifications import Notifier, Target
 from agentrt.policy import Fact, Policy
 from agentrt.policy.bundle import stamp_of
 from agentrt.run import Run, begin_after
@@ -36,6 +38,9 @@ from agentrt.runtime.rounds import Rounds
 from agentrt.tools import Tool, Tools
 
 __all__ = ["Runtime"]
+
+NOTIFY_S = 2.0
+"""How often it is looked for what people outside are to be told."""
 
 
 class Runtime:
@@ -62,6 +67,8 @@ class Runtime:
         load: Load | None = None,
         carrier: Carrier | None = None,
         key: SigningKey | Path | str | None = None,
+        notify: Iterable[Target] = (),
+        chores: Iterable[Chore] = (),
     ) -> None:
         """`tools` are further ones that the policy may speak of, `facts` the project's own.
 
@@ -69,6 +76,8 @@ class Runtime:
         loaded is when `policy_folder` says from where. Raises PolicyError.
         Without `take_up` it carries only the runs that it started or was told to resume; `load`
         says how many at once. The `carrier` tells it, and is told, that a run can go on.
+        `notify` are told what waits for people; `chores` are done for the store, by one of the
+        processes that serve it at a time.
         With a `key` (or the path of one, which is made if there is none) it signs checkpoints over
         all runs: every minute, when it ends, and at once when a call is held or a run is over.
         """
@@ -113,6 +122,9 @@ class Runtime:
         self._rounds = Rounds(
             self.store, self.approvals, self._carrying, self._followers, self._policy_watch
         )
+        told = Notifier(self.store, self.approvals, notify, environment=environment)
+        own = [Chore("notifications", NOTIFY_S, told.look, at_end=True)] if told.has_targets else []
+        self._housekeeping = Housekeeping(self.store, [*own, *chores])
         self._serving: list[asyncio.Task[None]] = []
 
     @property
@@ -140,6 +152,7 @@ class Runtime:
             asyncio.create_task(
                 self._carrier.serve(self._carrying.advance), name="agentrt-carrier"
             ),
+            *self._housekeeping.begin(),
         ]
         return self
 
@@ -152,6 +165,7 @@ class Runtime:
         self._closing.set()
         self._carrying.draining = True
         await self._carrying.still()
+        await self._housekeeping.end()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

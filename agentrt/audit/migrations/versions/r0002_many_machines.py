@@ -1,4 +1,4 @@
-"""Who carries runs and whose turn it is; the Merkle tree over all runs and its checkpoints.
+"""Who carries runs and whose turn it is, chores and notices; the Merkle tree and its checkpoints.
 
 Nothing of the records changes, so that what proves them proves them afterwards too.
 """
@@ -18,6 +18,7 @@ STRICT = {"sqlite_strict": True}
 def upgrade() -> None:
     """Make the tables that are new, and protect what is only ever added to."""
     _workers()
+    _chores()
     _tree()
     _protect("leaf", "node", "checkpoint", "cosignature")
 
@@ -56,6 +57,27 @@ def _workers() -> None:
     )
     whose = sa.text("coalesce(\"user\", '')")
     op.create_index("run_ready", "run", ["status", whose, "started_at"])
+
+
+def _chores() -> None:
+    op.create_table(
+        "chore",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("process", sa.Text(), nullable=False),
+        sa.Column("until", BIG, nullable=False),
+        sa.Column("done_at", BIG, nullable=False),
+    )
+    op.create_table(
+        "notice",
+        sa.Column("target", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", BIG, nullable=False),
+        sa.Column("at", BIG, nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+    )
+    op.create_index("notice_due", "notice", ["state", "due_at"])
 
 
 def _tree() -> None:
