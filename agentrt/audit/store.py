@@ -298,6 +298,11 @@ class AuditStore:
         """What stands for a person's name in headers: a hash keyed by this store."""
         return hmac.new(self._ref_key, name.encode(), hashlib.sha256).hexdigest()[:24]
 
+    @property
+    def keep_key(self) -> bytes:
+        """The key of the hashes that stand for values of fields with `keep: hash`."""
+        return hmac.new(self._ref_key, b"agentrt keep", hashlib.sha256).digest()
+
     # --- read -----------------------------------------------------------------------------
 
     def records(self, run: str, *, after: int = 0) -> list[Record]:

@@ -195,7 +195,7 @@ def _call_told(event: CallDecided) -> str:
 
 
 def _arguments_told(event: CallDecided) -> str:
-    return cell(event.arguments.decode(errors="replace"), width=ARGUMENTS_MAX)
+    return cell(event.seen("arguments").decode(errors="replace"), width=ARGUMENTS_MAX)
 
 
 def _signed(event: CallApproved | CallRejected) -> str:
@@ -214,8 +214,8 @@ def _indented(text: str, *, by: int = 6) -> Iterator[str]:
 
 
 def text_of(event: ClaudeReplied) -> str:
-    """What Claude said in a reply, as it came."""
-    blocks: list[dict[str, Any]] = from_json(event.blocks)
+    """What Claude said in a reply."""
+    blocks: list[dict[str, Any]] = from_json(event.seen("blocks"))
     return "".join(block["text"] for block in blocks if block.get("type") == "text")
 
 

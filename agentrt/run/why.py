@@ -321,7 +321,7 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
     follows = [f"it follows the run {event.parent}"] if event.parent else []
     return f"{who} asked the agent {event.agent}", [
         *follows,
-        f'"{_cut(event.prompt)}"',
+        f'"{_cut(event.seen("prompt"))}"',
         f"model {event.model}, policy {event.bundle[:12]}, {event.environment}{simulated}, "
         f"service {event.service}",
     ]
@@ -329,7 +329,7 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
 
 def _replied(event: ClaudeReplied, call: ToolCall | None) -> tuple[str, list[str]]:
     said = f"{event.model} replied ({event.stop_reason}, {event.message_id})"
-    blocks = from_json(event.blocks)
+    blocks = from_json(event.seen("blocks"))
     if not isinstance(blocks, list):
         return said, ["what it said was forgotten"]
     return said, [_block_line(block, call) for block in blocks]
@@ -356,7 +356,7 @@ def _decided(event: CallDecided) -> tuple[str, list[str]]:
         f"rule {rule.id} at {rule.file}:{rule.line} of policy {event.bundle[:12]}"
         for rule in event.rules
     ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
-    arguments = event.arguments.decode(errors="replace")
+    arguments = event.seen("arguments").decode(errors="replace")
     details.append(f"arguments {event.arguments_digest[:12]}: {_cut(arguments)}")
     details += _obligations(event)
     if event.preview:
@@ -384,9 +384,9 @@ def readings(facts: bytes | None) -> Iterator[str]:
 
 def _obligations(event: CallDecided) -> Iterator[str]:
     if event.changed:
-        asked = (event.asked or b"").decode(errors="replace")
+        asked = (event.seen("asked") or b"").decode(errors="replace")
         yield f"policy set {', '.join(event.changed)}; asked for was {_cut(asked)}"
-    yield from readings(event.facts)
+    yield from readings(event.seen("facts"))
     if event.awaiting:
         yield f"waits for {', '.join(event.awaiting)}"
     yield from (f"rule {rule.id} in shadow mode would have matched" for rule in event.shadow)

@@ -76,9 +76,9 @@ def _around_commits(counter: Counter) -> None:
 def _around_functions(counter: Counter) -> None:
     enter = carry.enter
 
-    async def around(call: Any, tool: Any, asked: Any) -> Any:
+    async def around(call: Any, tool: Any, asked: Any, *more: Any) -> Any:
         counter.pass_by("before function")
-        outcome = await enter(call, tool, asked)
+        outcome = await enter(call, tool, asked, *more)
         counter.pass_by("after function")
         return outcome
 
