@@ -257,7 +257,6 @@ def tool(
             check=check,
             check_timeout_s=check_timeout_s,
             preview=preview,
-            keep=MappingProxyType(dict(keep or {})),
             searchable=_searchable(function, searchable),
             keep=MappingProxyType(merged([argument_fields(function), keep or {}])),
             keep_result=MappingProxyType(merged([result_fields(function), keep_result or {}])),
