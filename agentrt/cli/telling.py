@@ -27,6 +27,10 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     RuleRef,
     RunCancelled,
@@ -82,6 +86,8 @@ class Teller:
             case ClaudeAsked() | ClaudeReplied() | RunFinished() | RunFailed():
                 return
             case BundleLoaded() | BundleRefused() | CheckpointSigned():
+                return
+            case ContentReduced() | ContentForgotten() | ErasureSuspended() | ErasureResumed():
                 return
             case _:
                 yield from self._of_call(event)

@@ -349,7 +349,7 @@ class Carry:
         return self._around.keeping.decided(self.run, decided, tool)
 
     def _left(self, call: ToolCall, tool: Tool) -> Left:
-        return self._around.keeping.left(self.run, tool, call.arguments_data)
+        return self._around.keeping.left(self.run, call, tool)
 
     def _previews(self, decided: CallDecided) -> bool:
         tool = self._around.tools.get(decided.tool)

@@ -17,8 +17,8 @@ from agentrt.events import CallDecided, ClaudeReplied, RunStarted
 from agentrt.policy.privacy_file import PrivacyRules
 from agentrt.privacy.keep import Keep
 from agentrt.privacy.masking import Counts, Mask, Secrets, counted
-from agentrt.privacy.reducing import DROPPED, Hash, hashed_with, keyed, reduced
-from agentrt.run import Run
+from agentrt.privacy.reducing import Hash, hashed_with, keyed, reduced
+from agentrt.run import Run, ToolCall
 
 __all__ = ["Keeping", "Left"]
 
@@ -112,6 +112,11 @@ class Keeping:
         """With the form in which the reply is shown, where it holds what must not be read."""
         blocks = from_json(event.blocks)
         seen = [self._block(run, block, tools) for block in blocks]
+        own = _own_of(run)
+        for block, form in zip(blocks, seen, strict=True):
+            own |= _differences(block.get("input"), form.get("input"))
+        if own:
+            seen = [_replaced(block, own) for block in seen]
         if seen == blocks:
             return event
         return event.model_copy(update={"shown": to_json({"blocks": seen})})
@@ -119,19 +124,26 @@ class Keeping:
     def decided(self, run: Run, event: CallDecided, tool: Any | None) -> CallDecided:
         """With what the call is about, and the form in which its arguments are shown."""
         counts = Counts()
-        fields = self._argument_fields(run, tool)
-        arguments = from_json(event.arguments)
-        own = _values(arguments, fields, self._mark)
-        shown = {
-            name: _seen(from_json(value), fields if name != "facts" else {}, own, self, counts)
+        given = {
+            name: from_json(value)
             for name in ("arguments", "asked", "facts")
             if (value := getattr(event, name)) is not None
         }
-        differ = {name: v for name, v in shown.items() if v != from_json(getattr(event, name))}
+        fields = self._argument_fields(run, tool)
+        shown = {
+            name: self.mask.value(reduced(value, fields if name != "facts" else {}, self._mark), c)
+            for name, value in given.items()
+            for c in (counts if name == "arguments" else None,)
+        }
+        own = _own_of(run) | _differences(given["arguments"], shown["arguments"])
+        shown = {name: _replaced(value, own) for name, value in shown.items()}
+        differ = {name: value for name, value in shown.items() if value != given[name]}
         preview = event.preview
         return event.model_copy(
             update={
-                "subjects": tuple(self._ref(each) for each in subjects_in(tool, arguments)),
+                "subjects": tuple(
+                    dict.fromkeys(self._ref(one) for one in subjects_in(tool, given["arguments"]))
+                ),
                 "reason": self.mask.text(_without(event.reason, own), counts),
                 "preview": preview and self.mask.text(_without(preview, own), counts),
                 "shown": to_json(differ) if differ else None,
@@ -139,12 +151,11 @@ class Keeping:
             }
         )
 
-    def left(self, run: Run, tool: Any, arguments: Any) -> Left:
+    def left(self, run: Run, call: ToolCall, tool: Any) -> Left:
         """What may be left of the result of a call."""
         rules = self._rules()
         fields = rules.result(tool, agent=run.agent, environment=run.environment)
-        own = _values(arguments, self._argument_fields(run, tool), self._mark)
-        return Left(self.mask, fields, self._mark, own)
+        return Left(self.mask, fields, self._mark, _own_of(run))
 
     def _argument_fields(self, run: Run, tool: Any | None) -> Mapping[str, Keep]:
         if tool is None:
@@ -157,13 +168,6 @@ class Keeping:
         fields = self._argument_fields(run, tools.get(block.get("name", "")))
         given = reduced(block.get("input"), fields, self._mark)
         return {**block, "input": self.mask.value(given)}
-
-
-def _seen(
-    value: Any, fields: Mapping[str, Keep], own: Mapping[str, str], keeping: Keeping, counts: Counts
-) -> Any:
-    value = reduced(value, fields, keeping._mark)
-    return keeping.mask.value(_replaced(value, own) if own else value, counts)
 
 
 def subjects_in(tool: Any | None, arguments: Any) -> Iterator[str]:
@@ -186,15 +190,32 @@ def at_path(value: Any, path: str) -> Iterator[Any]:
         yield from each if isinstance(each, list) else [each]
 
 
-def _values(arguments: Any, fields: Mapping[str, Keep], mark: Hash) -> dict[str, str]:
-    """The texts of hashed and dropped fields, and what stands for each wherever it turns up."""
+def _own_of(run: Run) -> dict[str, str]:
+    """What Claude wrote in this run that must not be read, and what stands for it."""
+    if not run.reducible:
+        return {}
     found: dict[str, str] = {}
-    for path, how in fields.items():
-        for value in [arguments] if path == "*" else at_path(arguments, path):
-            for text in _texts(value):
-                if len(text) >= CHARACTERS_MIN:
-                    found[text] = mark(value) if how == "hash" else DROPPED
-    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+    for call in run.all_calls:
+        if call.shown is not None:
+            found |= _differences(from_json(call.arguments), from_json(call.seen_arguments))
+    return found
+
+
+def _differences(given: Any, shown: Any) -> dict[str, str]:
+    """The texts that are shown in another form, the longest first."""
+    pairs = dict(_pairs(given, shown))
+    return dict(sorted(pairs.items(), key=lambda pair: -len(pair[0])))
+
+
+def _pairs(given: Any, shown: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(given, dict) and isinstance(shown, dict) and len(given) == len(shown):
+        for one, other in zip(given.values(), shown.values(), strict=True):
+            yield from _pairs(one, other)
+    elif isinstance(given, list) and isinstance(shown, list):
+        for one, other in zip(given, shown, strict=True):
+            yield from _pairs(one, other)
+    elif isinstance(shown, str) and given != shown:
+        yield from ((text, shown) for text in _texts(given) if len(text) >= CHARACTERS_MIN)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -27,6 +27,10 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     Record,
     RunCancelled,
@@ -207,7 +211,7 @@ def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall | None) -
     return Fact(record.seq, record.at, record.event.type, text, tuple(details), record.hash.hex())
 
 
-def _story(
+def _story(  # noqa: C901 - one line for each kind of event
     event: AnyEvent, by_seq: Mapping[int, Record], call: ToolCall | None
 ) -> tuple[str, list[str]]:
     match event:
@@ -229,8 +233,28 @@ def _story(
             return _policy_story(event)
         case CheckpointSigned():
             return f"a checkpoint over {event.size} heads was signed", [f"by {event.key}"]
+        case ContentReduced() | ContentForgotten() | ErasureSuspended() | ErasureResumed():
+            return _erasure_story(event)
         case _:
             return _call_story(event, by_seq)
+
+
+def _erasure_story(
+    event: ContentReduced | ContentForgotten | ErasureSuspended | ErasureResumed,
+) -> tuple[str, list[str]]:
+    match event:
+        case ContentReduced():
+            return "what Claude wrote is kept as it is shown", list(event.replaced)
+        case ContentForgotten():
+            kinds = ", ".join(f"{count} {kind}" for kind, count in event.kinds.items())
+            who = f"{event.by} ({event.ground})"
+            return f"content was forgotten: {kinds}", [f'by {who}: "{_cut(event.reason)}"']
+        case ErasureSuspended():
+            return f"{event.by} put the hold {event.hold} on it", [f'"{_cut(event.reason)}"']
+        case ErasureResumed():
+            return f"{event.by} released the hold {event.hold}", [f'"{_cut(event.reason)}"']
+        case _:
+            assert_never(event)
 
 
 def _claude_story(

@@ -65,14 +65,17 @@ def _inside(hint: Any, path: str, depth: int) -> Iterator[tuple[str, Keep]]:
             yield from _marked(part, f"{path}[]", depth + 1)
 
 
-def _fields(kind: type) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+_Field = tuple[str, Any, Sequence[Any]]
+
+
+def _fields(kind: type) -> Iterator[_Field]:
     """Name, type and marks of each field of a model, a dataclass or a typed dictionary."""
     if issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             yield field.serialization_alias or field.alias or name, field.annotation, field.metadata
     elif dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
         for name, hint in _hints_of(kind).items():
-            yield name, hint, ()
+            yield name, hint, []
 
 
 def _hints_of(kind: type) -> Mapping[str, Any]:
