@@ -45,7 +45,8 @@ class Due:
     """A run of which content of some kinds is older than it may be."""
 
     run: str
-    kinds: frozenset[str]
+    kinds: frozenset[str] | None
+    """None: of all kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ class Forgetting:
         return [each for each in due if each.kinds and self._has(each) and self._is_free(each.run)]
 
     def _has(self, due: Due) -> bool:
-        return any(_kinds_in(r).keys() & due.kinds for r in self._store.records(due.run))
+        records = self._store.records(due.run)
+        return any(_kinds_in(record).keys() & (due.kinds or ()) for record in records)
 
     def _is_free(self, run: str) -> bool:
         with self._reading() as connection:

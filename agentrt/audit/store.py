@@ -215,6 +215,11 @@ class AuditStore:
         """Erases content, with a record of it."""
         return Forgetting(self, self._reading)
 
+    def purge(self) -> str:
+        """Let nothing of what was erased stay on pages or in logs; what that reached, in words."""
+        with _answering(self._database):
+            return self._database.purge()
+
     def ring(self, run: str) -> None:
         """Say that a run can go on; a bell that fails is logged, since the store knows anyway."""
         if self.bell is None or run == STORE_CHAIN:

@@ -162,7 +162,7 @@ def approve(
         shown = _shown(store, call, group=group)
         reason = reason if expected else ask(shown, store, reason, verb="approve")
         signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
+        queue = ApprovalQueue(store, project.reviewers, known=project.known)
         run = _wait_for(
             queue.approve_group(shown, signer=signer, reason=reason, arguments=expected)
         )
@@ -191,7 +191,7 @@ def reject(
         seen = expected or (reason and not group)
         reason = reason if seen else ask(shown, store, reason, verb="reject")
         signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
+        queue = ApprovalQueue(store, project.reviewers, known=project.known)
         run = _wait_for(queue.reject_group(shown, signer=signer, reason=reason, arguments=expected))
         decided(store, run, *(each.call.id for each in shown))
 
@@ -285,7 +285,7 @@ def _edit(
     reason: str,
     expected: str | None,
 ) -> Coroutine[Any, Any, Run]:
-    return ApprovalQueue(store, project.reviewers).edit(
+    return ApprovalQueue(store, project.reviewers, known=project.known).edit(
         shown,
         edited,
         signer=signer,

@@ -259,6 +259,7 @@ def runtime_of(
         load=load or project.load_of(),
         carrier=project.carrier,
         key=project.runtime_key,
+        secrets=project.secrets,
     )
 
 

@@ -67,7 +67,8 @@ def _is_password(text: str) -> bool:
     """Something that somebody typed as a secret, and no word about one."""
     if _PLACEHOLDER.fullmatch(text):
         return False
-    return not text.isalpha() and not text.isdigit()
+    word = text.strip(".!?:-_*`")
+    return not word.isalpha() and not word.isdigit()
 
 
 def _is_url_password(text: str) -> bool:

@@ -43,8 +43,8 @@ def _marked(hint: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Keep]]:
     if depth > _DEPTH_MAX:
         return
     if get_origin(hint) is Annotated:
-        inner, *marks = get_args(hint)
-        yield from ((path, mark.keep) for mark in marks if isinstance(mark, Marked))
+        inner, *said = get_args(hint)
+        yield from ((path, mark.keep) for mark in said if isinstance(mark, Marked))
         yield from _marked(inner, path, depth + 1)
     elif isinstance(origin := get_origin(hint) or hint, type) and not get_args(hint):
         for name, field, marks in _fields(origin):

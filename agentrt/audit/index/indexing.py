@@ -275,7 +275,7 @@ class _Batch:
         bodies = self._bodies({row.run: None for row in rows})
         found: dict[str, list[Heading]] = defaultdict(list)
         for row in sorted(rows, key=lambda row: row.seq):
-            heading = Heading.of(json.loads(row.header), bodies.get((row.run, row.seq), {}))
+            heading = Heading(json.loads(row.header), bodies.get((row.run, row.seq), {}))
             found[row.call or row.run].append(heading)
         return found
 
