@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentrt.approvals import ApprovalQueue
     from agentrt.audit import AuditStore
     from agentrt.policy import Policy
+    from agentrt.privacy.keep import keep
     from agentrt.run import Run, ToolCall
     from agentrt.runtime import Runtime
     from agentrt.tools import Call, Tool, tool
@@ -35,6 +36,7 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "__version__",
+    "keep",
     "tool",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "Run": "agentrt.run",
     "Runtime": "agentrt.runtime",
     "Tool": "agentrt.tools",
+    "keep": "agentrt.privacy.keep",
     "ToolCall": "agentrt.run",
     "tool": "agentrt.tools",
 }

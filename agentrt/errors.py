@@ -29,6 +29,8 @@ AgentrtError
 │   │   └── StoreCutBack
 │   ├── SQLiteTooOld
 │   ├── Conflict
+│   ├── ErasureRefused
+│   ├── ContentKeyMissing
 │   └── ClockWentBack
 ├── NotDelivered            nobody could be told
 ├── ProofError              a proof does not show what it should
@@ -52,8 +54,10 @@ __all__ = [
     "ClaudeError",
     "ClockWentBack",
     "Conflict",
+    "ContentKeyMissing",
     "CredentialsMissing",
     "DuplicateTool",
+    "ErasureRefused",
     "Expired",
     "ExportRefused",
     "FactDefinitionError",
@@ -218,6 +222,14 @@ class SQLiteTooOld(StoreError):
 
 class Conflict(StoreError):
     """The run has moved on since it was read: read it again."""
+
+
+class ErasureRefused(StoreError):
+    """This content may not be erased now."""
+
+
+class ContentKeyMissing(StoreError):
+    """The content is encrypted, and the key to it is not here."""
 
 
 class ClockWentBack(StoreError):

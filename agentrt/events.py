@@ -40,6 +40,10 @@ __all__ = [
     "ClaudeAsked",
     "ClaudeFailed",
     "ClaudeReplied",
+    "ContentForgotten",
+    "ContentReduced",
+    "ErasureResumed",
+    "ErasureSuspended",
     "Event",
     "FactStated",
     "Record",
@@ -172,9 +176,18 @@ class Event(BaseModel):
         content = {name: _read_part(cls, name, body) for name, body in parts.items()}
         return cls.model_validate({**header, **content})
 
+    def seen(self, name: str) -> Any:
+        """A field as people may see it: masked where its `shown` says so."""
+        shown: bytes | None = getattr(self, "shown", None)
+        forms = from_json(shown) if shown else None
+        found = forms.get(name) if isinstance(forms, dict) else None
+        if found is None:
+            return getattr(self, name)
+        return found if isinstance(found, str) else to_json(found)
+
     def data(self) -> dict[str, Any]:
-        """All fields as JSON data, for people and programs to read."""
-        values = {name: getattr(self, name) for name in self.storage}
+        """All fields as JSON data, for people and programs to read: masked where that is said."""
+        values = {name: self.seen(name) for name in self.storage if name != "shown"}
         readable = {
             name: from_json(value) if isinstance(value, bytes) else value
             for name, value in values.items()
@@ -226,9 +239,15 @@ class RunStarted(Event):
     """The run that this one follows."""
     parent_head: str | None = None
     """Hash of the parent's record that it follows: what it builds on cannot be exchanged."""
+    subjects: tuple[str, ...] = ()
+    """Keyed hashes of whom the runs that it follows were about."""
+    zero_retention: bool | None = None
+    """Whether its content is erased when it is over."""
     definition: Annotated[bytes, SHARED]
     """The agent as it was: instructions, model, settings, tools with schemas and digests."""
     prompt: Annotated[str, CONTENT]
+    shown: Annotated[bytes | None, CONTENT] = None
+    """Fields that are shown in another form than they are sent to Claude in, by name."""
     user: Annotated[User | None, CONTENT] = None
     history: Annotated[bytes | None, CONTENT] = None
     """The parent's conversation as a JSON list of messages, byte for byte as it was sent: a run
@@ -240,6 +259,8 @@ class RunFinished(Event):
 
     type: Literal["run.finished"] = "run.finished"
     stop_reason: str
+    masked: dict[str, int] | None = None
+    """How often each rule found a secret in the output, and masked it."""
     output: Annotated[str, CONTENT]
 
 
@@ -250,6 +271,7 @@ class RunFailed(Event):
     code: str
     resumable: bool = False
     """True when the cause lies outside the run (an outage) and `agentrt runs resume` may go on."""
+    masked: dict[str, int] | None = None
     message: Annotated[str, CONTENT]
 
 
@@ -315,6 +337,9 @@ class ClaudeReplied(Event):
     attempts: tuple[Attempt, ...] = ()
     blocks: Annotated[bytes, CONTENT]
     """The content blocks exactly as the API sent them."""
+    shown: Annotated[bytes | None, CONTENT] = None
+    """`blocks` as they are shown, where they hold what must not be read; when the run is over
+    they are stored so too."""
 
 
 class ClaudeFailed(Event):
@@ -331,6 +356,7 @@ class ClaudeFailed(Event):
     """Whether the cause lies outside the run, which can then be resumed later."""
     latency_ms: int
     attempts: tuple[Attempt, ...] = ()
+    masked: dict[str, int] | None = None
     message: Annotated[str, CONTENT]
 
 
@@ -378,6 +404,10 @@ class CallDecided(Event):
     """Set when a reviewer changed the arguments: this revision runs what the reviewer wrote."""
     group: str | None = None
     """The same for the calls of a turn that belong together; one decision may cover them."""
+    subjects: tuple[str, ...] = ()
+    """Keyed hashes of whom the call is about, by the arguments that its tool names."""
+    masked: dict[str, int] | None = None
+    """How often each rule found a secret in the arguments, the reason or the preview."""
     arguments: Annotated[bytes, CONTENT]
     """The completed arguments as RFC 8785 JSON; `arguments_digest` is their SHA-256."""
     reason: Annotated[str, CONTENT]
@@ -389,6 +419,8 @@ class CallDecided(Event):
     preview: Annotated[str | None, CONTENT] = None
     """What the tool's `preview` said the call will do."""
     editor: Annotated[str | None, CONTENT] = None
+    shown: Annotated[bytes | None, CONTENT] = None
+    """`arguments`, `asked` and `facts` as they are shown, where that is another form."""
 
 
 class _Verdict(Event):
@@ -454,6 +486,8 @@ class CallFinished(Event):
     duration_ms: int
     cut_bytes: int = 0
     """How much of the result was left out because it was too large."""
+    masked: dict[str, int] | None = None
+    """How often each rule found a secret in the result, and masked it."""
     result: Annotated[str, CONTENT]
     """What Claude is given."""
 
@@ -501,6 +535,7 @@ class CallSettled(Event):
     reviewer_ref: str | None = None
     key: str | None = None
     statement_digest: str | None = None
+    masked: dict[str, int] | None = None
     by: Annotated[str | None, CONTENT] = None
     reason: Annotated[str, CONTENT]
     result: Annotated[str | None, CONTENT] = None
@@ -546,6 +581,56 @@ class CheckpointSigned(Event):
     """Fingerprint of the key that signed."""
 
 
+class ContentReduced(Event):
+    """A run came to its end: what was stored as Claude wrote it is stored as it is shown."""
+
+    type: Literal["content.reduced"] = "content.reduced"
+    replaced: dict[str, str]
+    """The commitment to what is there now, by place: `seq/field`."""
+    erased: tuple[str, ...] = ()
+    """Places of which nothing is left."""
+
+
+class ContentForgotten(Event):
+    """Content was erased. In the store's own chain it sums up what was done in all runs."""
+
+    type: Literal["content.forgotten"] = "content.forgotten"
+    request: str
+    """The same for all that was erased together."""
+    ground: Literal["request", "retention", "zero_retention"]
+    erased: tuple[str, ...] = ()
+    """The places: `seq/field`."""
+    kinds: dict[str, int]
+    """How many fields of each kind of content were erased."""
+    runs: int | None = None
+    """In the store's own chain: in how many runs."""
+    by_ref: str
+    by: Annotated[str, CONTENT]
+    reason: Annotated[str, CONTENT]
+
+
+class ErasureSuspended(Event):
+    """Nothing of a run, or of a subject, is erased until it is released; in the store's chain."""
+
+    type: Literal["erasure.suspended"] = "erasure.suspended"
+    hold: str
+    run_held: str | None = None
+    subject_ref: str | None = None
+    by_ref: str
+    by: Annotated[str, CONTENT]
+    reason: Annotated[str, CONTENT]
+
+
+class ErasureResumed(Event):
+    """A hold is over; in the store's own chain."""
+
+    type: Literal["erasure.resumed"] = "erasure.resumed"
+    hold: str
+    by_ref: str
+    by: Annotated[str, CONTENT]
+    reason: Annotated[str, CONTENT]
+
+
 AnyEvent = (
     RunStarted
     | RunFinished
@@ -565,6 +650,10 @@ AnyEvent = (
     | CallDoubted
     | CallAbandoned
     | CallSettled
+    | ContentReduced
+    | ContentForgotten
+    | ErasureSuspended
+    | ErasureResumed
     | BundleLoaded
     | BundleRefused
     | CheckpointSigned

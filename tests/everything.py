@@ -42,6 +42,10 @@ from agentrt.events import (
     CallAbandoned,
     CallDoubted,
     CheckpointSigned,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     Record,
     RuleRef,
@@ -65,6 +69,12 @@ def _store_chain() -> Story:
     story.tell(BundleLoaded(bundle="b" * 64, service="agentrt@here:1", files=files))
     problems = to_json(["rules.yaml:1:1: must be a mapping of keys and values"])
     story.tell(BundleRefused(bundle="b" * 64, service="agentrt@here:1", problems=problems))
+    why = {"by": "ana", "by_ref": "ref of ana", "reason": "a lawsuit"}
+    story.tell(ErasureSuspended(hold="h_1", subject_ref="ref of mona", **why))
+    story.tell(ErasureResumed(hold="h_1", **why))
+    story.tell(
+        ContentForgotten(request="f_1", ground="request", kinds={"prompts": 1}, runs=1, **why)
+    )
     story.tell(CheckpointSigned(origin="agentrt/s_1", size=3, root="f" * 64, key="SHA256:none"))
     return story
 
@@ -78,6 +88,7 @@ def _long_run() -> Story:
     _turn_of_doubts(story)
     story.tell(asked(4), replied(said("Paid."), turn=4))
     story.tell(RunFinished(cause=story.run.seq, stop_reason="end_turn", output="Paid."))
+    story.tell(ContentReduced(cause=story.run.seq, replaced={"3/blocks": "c2FsdGVk"}))
     return story
 
 

@@ -24,7 +24,9 @@ from agentrt.events import (
     CallSettled,
 )
 from agentrt.policy import Policy, PublicKey, Reviewer, Reviewers
+from agentrt.policy.keeping import Keeping
 from agentrt.policy.rules import SEVERITIES
+from agentrt.privacy import Mask, Secrets
 from agentrt.run import Contradiction, Run, ToolCall
 from agentrt.run.state import moment
 from agentrt.tools import Tools
@@ -47,9 +49,17 @@ class ApprovalQueue:
     call has changed since. Of two decisions on one call one wins; the other is told so.
     """
 
-    def __init__(self, store: AuditStore, reviewers: Reviewers) -> None:
+    def __init__(
+        self,
+        store: AuditStore,
+        reviewers: Reviewers,
+        *,
+        known: Callable[[], Secrets] = Secrets,
+    ) -> None:
+        """`known` are secrets that are masked by their value in what people write."""
         self._store = store
         self._reviewers = reviewers
+        self._known = known
 
     def reviewers_are(self, reviewers: Reviewers) -> None:
         """Go by other reviewers from now on."""
@@ -164,6 +174,7 @@ class ApprovalQueue:
             known = Histories(self._store, policy).known(run, call, at=at)
             revision = revise(run, call, tools=tools, policy=policy, known=known, edited=edited)
             stamped = self._stamped(revision, call, reviewer)
+            stamped = self._keeping(policy).decided(run, stamped, tools.get(call.tool))
             asked_now = _as_revised(call, stamped)
             check_may_decide(run, asked_now, reviewer, reason=reason, at=at)
             said = _about(self._statement([shown], "approve", reviewer, reason, at), stamped)
@@ -191,6 +202,7 @@ class ApprovalQueue:
             raise NotAllowed("A doubt is settled with a reason: say how you know.")
         shown = self._expected(call, arguments)
         signer = _SignsOnce(signer)
+        reason, result = self._masked(reason), self._masked(result)
 
         def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             (call,) = calls
@@ -232,6 +244,14 @@ class ApprovalQueue:
 
     # ---------------------------------------------------------------------------------------
 
+    def _masked(self, text: str) -> str:
+        """What a person wrote, as it may be recorded and told to Claude."""
+        return Mask(self._known()).text(text)
+
+    def _keeping(self, policy: Policy) -> Keeping:
+        store = self._store
+        return Keeping(lambda: policy.privacy, key=store.keep_key, ref=store.ref, known=self._known)
+
     def _is_deferred(self, row: CallRow) -> bool:
         call = self._store.load(row.run).call(row.id)
         return call is not None and call.deferred(self._store.clock())
@@ -254,7 +274,7 @@ class ApprovalQueue:
     ) -> Run:
         if verdict == "reject" and not reason.strip():
             raise NotAllowed("A rejection needs a reason: Claude is told it.")
-        signer = _SignsOnce(signer)
+        signer, reason = _SignsOnce(signer), self._masked(reason)
 
         def prepare(run: Run, calls: Calls, reviewer: Reviewer, at: int) -> list[AnyEvent]:
             for call in calls:

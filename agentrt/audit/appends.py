@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from agentrt.audit.projections import PROJECTIONS, project
-from agentrt.audit.records import Written, write_record
+from agentrt.audit.records import Part, Written, write_record
 from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import (
     ContentRow,
@@ -25,7 +25,16 @@ from agentrt.errors import CarriedElsewhere, Conflict
 from agentrt.events import AnyEvent, Record
 from agentrt.run import Run, evolve
 
-__all__ = ["HEAD", "Draft", "check_head", "check_lease", "insert", "is_written", "put"]
+__all__ = [
+    "HEAD",
+    "Draft",
+    "check_head",
+    "check_lease",
+    "insert",
+    "insert_parts",
+    "is_written",
+    "put",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +157,22 @@ def put(connection: Connection, table: type, rows: list[dict[str, Any]]) -> None
     UPSERT[table].write(connection, rows)
 
 
-def _insert_records(connection: Connection, written: Sequence[Written]) -> None:
-    records = [{"header": new.record.header.decode(), "hash": new.record.hash} for new in written]
-    INSERT_EVENT.write(connection, records)
+def insert_parts(connection: Connection, run: str, parts: Sequence[tuple[int, Part]]) -> None:
+    """Write content of a run, each part at the `seq` of its record."""
     content = [
-        {
-            "run": new.record.run,
-            "seq": new.record.seq,
-            "part": part.name,
-            "salt": part.salt,
-            "body": part.body,
-        }
-        for new in written
-        for part in new.parts
+        {"run": run, "seq": seq, "part": part.name, "salt": part.salt, "body": part.body}
+        for seq, part in parts
     ]
     if content:
         INSERT_CONTENT.write(connection, content)
+
+
+def _insert_records(connection: Connection, written: Sequence[Written]) -> None:
+    records = [{"header": new.record.header.decode(), "hash": new.record.hash} for new in written]
+    INSERT_EVENT.write(connection, records)
+    for run in dict.fromkeys(new.record.run for new in written):
+        own = [new for new in written if new.record.run == run]
+        insert_parts(connection, run, [(n.record.seq, part) for n in own for part in n.parts])
     shared = {digest: body for new in written for digest, body in new.shared.items()}
     if shared:
         bodies = [{"digest": digest, "body": body} for digest, body in shared.items()]

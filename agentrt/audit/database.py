@@ -77,6 +77,9 @@ class Database(Protocol):
     def pulse(self) -> Pulse:
         """Something that says when others have written."""
 
+    def purge(self) -> str:
+        """Let nothing of what was deleted stay behind, as far as it can; what it reached."""
+
     def damage(self, connection: Connection) -> Iterator[str]:
         """What the database finds wrong with its own files."""
 

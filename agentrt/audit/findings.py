@@ -26,6 +26,8 @@ class Verification:
 
     runs: int = 0
     records: int = 0
+    erased: int = 0
+    """Fields whose content is gone, as a record says."""
     findings: list[Finding] = field(default_factory=list)
     heads: int = 0
     """Heads of runs under the newest checkpoint."""

@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, LargeBinary, bindparam, select
 from sqlalchemy.ext.compiler import compiles
 
+from agentrt.audit.erasures import Places, erased_in, place_of
 from agentrt.audit.findings import Finding, Verification
 from agentrt.audit.statements import Prepared
 from agentrt.audit.tables import ContentRow, EventRow, SharedRow, columns
@@ -89,6 +90,13 @@ class Heads:
     of: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     shared: set[bytes] = field(default_factory=lambda: {b"{}"})
     """What headers say of shared texts that are as they were."""
+    erased: Mapping[str, Places] | None = None
+
+    def erased_in(self, connection: Connection) -> Mapping[str, Places]:
+        """What records say of content that is no longer as it was written: read when asked for."""
+        if self.erased is None:
+            self.erased = erased_in(connection)
+        return self.erased
 
 
 def check_records(
@@ -101,6 +109,7 @@ def check_records(
 ) -> Heads:
     """Check all records, or those of one run, in the order of arrival, and go on from `heads`."""
     heads = heads if heads is not None else Heads()
+    heads.erased = None
     for rows in _pages(connection, run, heads):
         _check_page(connection, rows, heads, result)
         progress(result.records)
@@ -146,7 +155,7 @@ def _tell(
         result.findings.append(Finding("the store", None, what))
         return
     run, seq = data["run"], data["seq"]
-    for what in _wrong_with(connection, row, data, contents, heads):
+    for what in _wrong_with(connection, row, data, contents, heads, result):
         result.findings.append(Finding(run, seq, what))
     heads.of[run.encode()] = (seq, _bytes(row[2]))
 
@@ -157,6 +166,7 @@ def _wrong_with(
     data: Mapping[str, Any],
     contents: Contents,
     heads: Heads,
+    result: Verification,
 ) -> Iterator[str]:
     _, header, digest = row
     if hashlib.sha256(b"\x00" + header).digest() != digest:
@@ -167,15 +177,25 @@ def _wrong_with(
         yield f"it stands after record {last}: records are missing, swapped or repeated"
     elif data.get("prev") != head.hex():
         yield "it does not name the hash of the record before it"
-    yield from _wrong_content(data["parts"], from_json(b"{%s}" % contents.get((run, seq), b"")))
+    parts = from_json(b"{%s}" % contents.get((run, seq), b""))
+    yield from _wrong_content(data, parts, heads.erased_in(connection), result)
     yield from _wrong_shared(connection, data["shared"], heads)
 
 
-def _wrong_content(promised: Parts, parts: Parts) -> Iterator[str]:
-    for name, expected in promised.items():
-        if name not in parts:
+def _wrong_content(
+    data: Mapping[str, Any], parts: Parts, erased: Mapping[str, Places], result: Verification
+) -> Iterator[str]:
+    promised: Parts = data["parts"]
+    places = erased.get(data["run"], {})
+    for name, written in promised.items():
+        expected = places.get(place_of(data["seq"], name), written)
+        if expected is None:
+            result.erased += 1
+        if name not in parts and expected is not None:
             yield f"its content {name!r} is gone and no record says that it was forgotten"
-        elif parts[name] != expected:
+        elif name in parts and expected is None:
+            yield f"its content {name!r} is there, and a record says that it was forgotten"
+        elif name in parts and parts[name] != expected:
             yield f"its content {name!r} was changed"
     for name in parts.keys() - promised.keys():
         yield f"it has a content {name!r} that it does not speak of"

@@ -146,6 +146,16 @@ class Postgres:
         """Something that says when others have written."""
         return ServerPulse(self)
 
+    def purge(self) -> str:
+        """Let the server take the rows off its pages; its log and backups are out of reach."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in ("content", "run", "call", "approval"):
+                connection.exec_driver_sql(f'VACUUM "{table}"')
+        return (
+            "the tables hold nothing of it; the server's WAL, replicas and backups do until they "
+            "are recycled, unless content is encrypted: then its key is gone"
+        )
+
     def damage(self, _connection: Connection) -> Iterator[str]:
         """Checksums of pages are the server's business (`data_checksums`)."""
         yield from ()

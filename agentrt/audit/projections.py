@@ -57,7 +57,7 @@ def _run_row(run: Run) -> Row:
         "environment": run.environment,
         "simulated": run.simulated,
         "user": _shown(run.user.name) if run.user else None,
-        "prompt": _beginning(run.prompt),
+        "prompt": _beginning(run.prompt_seen),
         "turn": run.turn,
         "held": len(run.held),
         "in_doubt": len(run.in_doubt),
@@ -90,9 +90,7 @@ def _call_row(run: Run, call: ToolCall) -> Row:
         "revision": call.revision,
         "rule": f"{rule.id} {rule.file}:{rule.line}" if rule else None,
         "severity": call.approver.severity if call.approver else None,
-        "summary": _beginning(
-            call.preview or (call.arguments or call.input).decode(errors="replace")
-        ),
+        "summary": _beginning(call.preview or call.seen_arguments.decode(errors="replace")),
         "quorum": call.quorum,
         "approvals": len(call.approvals),
         "attempt": call.attempt,

@@ -152,6 +152,28 @@ class SQLite:
         """Something that says when another connection has written."""
         return FilePulse(self)
 
+    def purge(self) -> str:
+        """Write the file anew and empty its log: what was deleted is in neither.
+
+        Raises StoreUnavailable when a reader holds on to the log for too long.
+        """
+        connection = self.engine.raw_connection()
+        try:
+            with self.turn():
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA temp_store=MEMORY")  # no copy of it in a folder for all
+                cursor.execute("VACUUM")
+                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.close()
+        if busy:
+            raise StoreUnavailable(
+                f"The log of {self.path} could not be emptied: something reads the store all the "
+                "time. What was erased is gone from the records and may still be in that log. End "
+                "the reader, then repeat the command."
+            )
+        return "the file and its log hold nothing of it; copies and backups made before still do"
+
     def damage(self, connection: Connection) -> Iterator[str]:
         """Let SQLite compare its indexes with its tables: reads go through them."""
         for line in connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars():

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,6 +23,8 @@ from agentrt.audit.bell import Bell
 from agentrt.audit.chores import Chores, Notices
 from agentrt.audit.claims import STORE_CHAIN, Claims
 from agentrt.audit.database import Database, is_url, open_database
+from agentrt.audit.erasing import settle_content
+from agentrt.audit.forgetting import Forgetting
 from agentrt.audit.reads import (
     place_at,
     read_after,
@@ -201,9 +204,10 @@ class AuditStore:
             if check is not None:
                 check(connection)
             insert(connection, draft)
+            after = self._settled(connection, draft.after)
             if bell is not None and bell.in_transaction:
                 _ring_within(bell, draft.after.id, connection)
-            return draft.after
+            return after
 
         def done(connection: Connection) -> Run | None:
             return draft.after if is_written(connection, draft) else None
@@ -212,6 +216,24 @@ class AuditStore:
         if bell is not None and not bell.in_transaction:
             self.ring(after.id)
         return after
+
+    def _settled(self, connection: Connection, run: Run) -> Run:
+        """The run with what may stay of its content, if it is over for good."""
+        if not run.over or run.resumable:
+            return run
+        if not (run.reducible or run.zero_retention or run.forgotten):
+            return run
+        return settle_content(connection, run, at=self.clock(), by="agentrt", ref=self.ref)
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        """Erases content, with a record of it."""
+        return Forgetting(self, self._reading)
+
+    def purge(self) -> str:
+        """Let nothing of what was erased stay on pages or in logs; what that reached, in words."""
+        with _answering(self._database):
+            return self._database.purge()
 
     def ring(self, run: str) -> None:
         """Say that a run can go on; a bell that fails is logged, since the store knows anyway."""
@@ -313,6 +335,11 @@ class AuditStore:
     def ref(self, name: str) -> str:
         """What stands for a person's name in headers: a hash keyed by this store."""
         return hmac.new(self._ref_key, name.encode(), hashlib.sha256).hexdigest()[:24]
+
+    @property
+    def keep_key(self) -> bytes:
+        """The key of the hashes that stand for values of fields with `keep: hash`."""
+        return hmac.new(self._ref_key, b"agentrt keep", hashlib.sha256).digest()
 
     # --- read -----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, LargeBinary, cast, func, select
 from sqlmodel import SQLModel
 
 from agentrt.audit.claims import STORE_CHAIN
+from agentrt.audit.erasures import erased_in, place_of
 from agentrt.audit.findings import Finding, Verification
 from agentrt.audit.integrity import Heads, check_records
 from agentrt.audit.lineage import Lineage
@@ -105,7 +106,7 @@ def verify(
     """
     if run is None and not lists:
         return _verify_proof(connection, trust or Trust(), progress)
-    check = _Check(connection, alone=run is not None)
+    check = _Check(connection, run)
     for line in damage:
         check.damaged(line)
     check.walk(run, progress)
@@ -194,17 +195,18 @@ def _names(heads: Heads) -> list[str]:
 class _Check:
     """The walk over the records: per run, the head that the next record has to name."""
 
-    def __init__(self, connection: Connection, *, alone: bool) -> None:
-        """`alone`: it comes by the records of one run, and not by those of its parent."""
+    def __init__(self, connection: Connection, run: str | None) -> None:
+        """With a `run` it comes by the records of that one, and not by those of its parent."""
         self.result = Verification()
         self._connection = connection
-        self._alone = alone
+        self._alone = run is not None
         self._lineage = Lineage()
         self.runs: dict[str, Run] = {}
         self._broken: set[str] = set()
         self._seen: Counter[type[SQLModel]] = Counter()
         """Rows that a record speaks of, by table."""
         self._shared_ok: dict[str, bool] = {}
+        self._erased = erased_in(connection, run)
 
     def damaged(self, line: str) -> None:
         """Note what the database found wrong with its own files."""
@@ -250,16 +252,23 @@ class _Check:
             yield f"it stands after record {before.seq}: records are missing, swapped or repeated"
         elif data.get("prev") != before.head.hex():
             yield "it does not name the hash of the record before it"
-        yield from self._wrong_content(stored, data["parts"])
+        yield from self._wrong_content(stored, data)
         yield from self._wrong_shared(data["shared"])
 
-    def _wrong_content(self, stored: _Stored, promised: Mapping[str, str]) -> Iterator[str]:
+    def _wrong_content(self, stored: _Stored, data: Mapping[str, Any]) -> Iterator[str]:
+        promised = data["parts"]
+        erased = self._erased.get(data["run"], {})
         self._seen[ContentRow] += len(stored.parts)
-        for name, expected in promised.items():
+        for name, written in promised.items():
             part = stored.parts.get(name)
-            if part is None:
+            expected = erased.get(place_of(data["seq"], name), written)
+            if expected is None:
+                self.result.erased += 1
+            if part is None and expected is not None:
                 yield f"its content {name!r} is gone and no record says that it was forgotten"
-            elif commitment(*part) != expected:
+            elif part is not None and expected is None:
+                yield f"its content {name!r} is there, and a record says that it was forgotten"
+            elif part is not None and commitment(*part) != expected:
                 yield f"its content {name!r} was changed"
         for name in stored.parts.keys() - promised.keys():
             yield f"it has a content {name!r} that it does not speak of"

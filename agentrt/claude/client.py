@@ -72,6 +72,12 @@ class Claude:
             .with_middleware(self._each_attempt)
         )
 
+    @property
+    def key(self) -> str | None:
+        """The secret that its requests carry, so that it can be masked wherever it turns up."""
+        found = getattr(self._client, "api_key", None) or getattr(self._client, "auth_token", None)
+        return found if isinstance(found, str) else None
+
     @classmethod
     def scripted(cls, url: str, **options: Any) -> Self:
         """A client of a scripted Claude at `url`; it sends no real key."""

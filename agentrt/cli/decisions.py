@@ -132,9 +132,9 @@ def _doubt(call: ToolCall, store: AuditStore) -> dict[str, Any]:
 
 def _arguments(call: ToolCall) -> Any:
     try:
-        return call.arguments_data
+        return json.loads(call.seen_arguments)
     except ValueError:
-        return call.arguments.decode(errors="replace")
+        return call.seen_arguments.decode(errors="replace")
 
 
 @click.command
@@ -162,7 +162,7 @@ def approve(
         shown = _shown(store, call, group=group)
         reason = reason if expected else ask(shown, store, reason, verb="approve")
         signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
+        queue = ApprovalQueue(store, project.reviewers, known=project.known)
         run = _wait_for(
             queue.approve_group(shown, signer=signer, reason=reason, arguments=expected)
         )
@@ -191,7 +191,7 @@ def reject(
         seen = expected or (reason and not group)
         reason = reason if seen else ask(shown, store, reason, verb="reject")
         signer = reviewer_key(project, key)
-        queue = ApprovalQueue(store, project.reviewers)
+        queue = ApprovalQueue(store, project.reviewers, known=project.known)
         run = _wait_for(queue.reject_group(shown, signer=signer, reason=reason, arguments=expected))
         decided(store, run, *(each.call.id for each in shown))
 
@@ -231,11 +231,18 @@ def edit(
         (shown,) = _shown(store, call)
         edited = _edited(shown.call, sets, arguments_file)
         if not expected:
-            narrate(f"new arguments: {json.dumps(edited)}", bold=True)
+            narrate(f"new arguments: {_told(shown.call, edited)}", bold=True)
             reason = ask([shown], store, reason, verb="edit")
         signer = reviewer_key(project, key)
         run = _wait_for(_edit(project, store, shown, edited, signer, reason, expected))
         decided(store, run, shown.call.id)
+
+
+def _told(call: ToolCall, edited: dict[str, Any]) -> str:
+    """The new arguments; what the reviewer leaves as it is stays as it is shown."""
+    seen, same = _arguments(call), call.arguments_data
+    told = {n: seen.get(n, v) if same.get(n) == v else v for n, v in edited.items()}
+    return json.dumps(told)
 
 
 def _edited(call: ToolCall, sets: tuple[str, ...], file: Any) -> dict[str, Any]:
@@ -278,7 +285,7 @@ def _edit(
     reason: str,
     expected: str | None,
 ) -> Coroutine[Any, Any, Run]:
-    return ApprovalQueue(store, project.reviewers).edit(
+    return ApprovalQueue(store, project.reviewers, known=project.known).edit(
         shown,
         edited,
         signer=signer,

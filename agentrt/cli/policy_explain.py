@@ -34,7 +34,7 @@ class _Revision:
     @property
     def read(self) -> Mapping[str, Any]:
         """What was recorded as read."""
-        read: Mapping[str, Any] = from_json(self.event.facts) if self.event.facts else {}
+        read: Mapping[str, Any] = from_json(self.event.seen("facts")) if self.event.facts else {}
         return read
 
 
@@ -80,7 +80,7 @@ def explain(folder: Path, call: str, every: bool, output: Output) -> None:
 
 
 def _said(event: CallDecided, texts: Mapping[str, str] | None) -> tuple[RuleSaid, ...]:
-    return rules_said(event, event.facts, texts or {})
+    return rules_said(event, event.seen("facts"), texts or {})
 
 
 # --- for people -------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def _lines(revision: _Revision, output: Output) -> Iterator[str]:
     yield ""
     yield f"revision {event.revision}  {event.verdict}  {time}  policy {policy} as it was then"
     yield from _forgotten(revision.record)
-    yield from _block("arguments", pretty(event.arguments))
+    yield from _block("arguments", pretty(event.seen("arguments")))
     yield from _changed(event)
     for said in revision.said:
         yield from rule_lines(said)
@@ -143,7 +143,7 @@ def _settings(event: CallDecided) -> dict[str, tuple[Any, Any]]:
     """The arguments that rules set, before and after; none when they were forgotten."""
     if event.asked is None:
         return {}
-    before, after = from_json(event.asked), from_json(event.arguments)
+    before, after = from_json(event.seen("asked")), from_json(event.seen("arguments"))
     return {name: (before.get(name), after.get(name)) for name in event.changed}
 
 

@@ -146,7 +146,7 @@ def _change_lines(change: Change, output: Output) -> Iterator[str]:
     then = rules_told(event.rules, event.basis)
     now = rules_told(decision.deciding, decision.basis)
     yield f"~ {event.call}  {event.tool}  {_told(change)}  {now}  {output.time(record.at)}"
-    yield f"    {cell(event.arguments.decode(errors='replace'))}"
+    yield f"    {cell(event.seen('arguments').decode(errors='replace'))}"
     yield f"    then {event.verdict}, {then}"
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from agentrt.audit.seen import Seen
     from agentrt.carriers import Carrier
     from agentrt.notifications import Target
-    from agentrt.policy import Fact, Policy, Reviewers
+    from agentrt.policy import Fact, Policy, PrivacyRules, Reviewers
+    from agentrt.privacy import Secrets
     from agentrt.runtime import Load
     from agentrt.tools import Tool, Tools
 
@@ -36,6 +37,7 @@ __all__ = [
     "FILE_NAME",
     "LIMIT_KEYS",
     "NOTIFY_KEYS",
+    "PRIVACY_KEYS",
     "PROJECT_KEYS",
     "WORKER_KEYS",
     "Project",
@@ -95,6 +97,11 @@ NOTIFY_KEYS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 }
 """The keys of each kind of target; `kind` and `events` are those of all."""
 
+PRIVACY_KEYS: Mapping[str, tuple[type, ...]] = {
+    "master_key": (str,),
+    "secrets": (list,),
+}
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "carrier": ("embedded", "procrastinate"),
     "effort": ("low", "medium", "high", "xhigh", "max"),
@@ -125,6 +132,7 @@ class Project:
     agent_tables: Mapping[str, Mapping[str, Any]]
     limits: Mapping[str, int]
     workers: Mapping[str, Any]
+    privacy_table: Mapping[str, Any]
     notifications: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The targets by name."""
     runtime_key_path: Path | None = None
@@ -146,7 +154,7 @@ class Project:
     def load(cls, file: Path) -> Self:
         """The project of this file. Raises ProjectError with the place of the mistake."""
         data = _read(file)
-        tables = ("project", "agents", "limits", "workers", "notifications")
+        tables = ("project", "agents", "limits", "workers", "notifications", "privacy")
         _check_keys(file, "", data, dict.fromkeys(tables, (dict,)))
         project, agents = data.get("project", {}), data.get("agents", {})
         _check_keys(file, "project", project, PROJECT_KEYS)
@@ -156,6 +164,8 @@ class Project:
         _check_numbers(file, "limits", limits, LIMIT_KEYS)
         _check_numbers(file, "workers", workers, WORKER_KEYS)
         _check_choices(file, "workers", workers)
+        privacy = data.get("privacy", {})
+        _check_keys(file, "privacy", privacy, PRIVACY_KEYS)
         return cls(
             file=file,
             environment=project.get("environment", "development"),
@@ -167,6 +177,7 @@ class Project:
             limits=limits,
             workers=workers,
             notifications=_notifications(file, data),
+            privacy_table=privacy,
             runtime_key_path=file.parent / stated
             if (stated := project.get("runtime_key"))
             else None,
@@ -283,6 +294,30 @@ class Project:
         return tuple(
             target_of(self.file, name, table) for name, table in self.notifications.items()
         )
+
+    @cached_property
+    def privacy(self) -> PrivacyRules:
+        """What policies/privacy.yaml says, read without loading a tool. Raises PolicyError."""
+        from agentrt.policy import PRIVACY_FILE, Policy, PrivacyRules
+
+        file = self.policies / PRIVACY_FILE
+        if not file.is_file():
+            return PrivacyRules()
+        return Policy.parse({PRIVACY_FILE: file.read_text(encoding="utf-8")}).privacy
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """Values of the environment and of the file that no record and no reply may show."""
+        from agentrt.cli.known_secrets import known_secrets
+
+        named = self.privacy_table.get("secrets", [])
+        return known_secrets(os.environ, named=named, locations=[str(self.store)])
+
+    def known(self) -> Secrets:
+        """The same as what masks them in what people write."""
+        from agentrt.privacy import Secrets
+
+        return Secrets(self.secrets)
 
     def open_store(self, *, read_only: bool = True, create: bool = False) -> AuditStore:
         """The audit store. Raises StoreUnavailable and other StoreErrors."""

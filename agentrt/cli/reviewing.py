@@ -223,7 +223,7 @@ def _own_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
         yield from _paragraph("will do", call.preview)
     yield _fact("digest", call.arguments_digest)
     yield _fact("arguments", _arguments_told(call))
-    yield from (f"  {line}" for line in pretty(call.arguments))
+    yield from (f"  {line}" for line in pretty(call.seen_arguments))
     yield from _asked_lines(call, store.clock())
 
 
@@ -266,7 +266,7 @@ def _others(shown: Shown) -> Iterator[str]:
     yield _fact("together", f"one of {len(group)} calls that belong together:")
     for other in group:
         if other != shown:
-            arguments = cell(other.call.arguments.decode(errors="replace"))
+            arguments = cell(other.call.seen_arguments.decode(errors="replace"))
             yield _fact("", f"{other.call.id}  {other.call.tool}  {arguments}")
     yield _fact("", f"agentrt approvals view {shown.call.id} --group")
 
@@ -289,10 +289,10 @@ def _why_lines(call: ToolCall, store: AuditStore) -> Iterator[str]:
         yield from (f"  | {visible(line)}" for line in rule_text(rule, texts.get(rule.file, "")))
     if not call.rules:
         yield _fact("rule", rules_told(call.rules, call.basis))
-    for read in readings(call.facts):
+    for read in readings(call.seen("facts")):
         yield from _paragraph("read", read)
     if call.changed:
-        asked = (call.asked or b"").decode(errors="replace")
+        asked = (call.seen("asked") or b"").decode(errors="replace")
         yield from _paragraph("set", f"policy set {', '.join(call.changed)}; asked was {asked}")
     if call.awaiting:
         yield _fact("waits for", ", ".join(call.awaiting))

@@ -242,6 +242,7 @@ def runtime_of(
         carrier=project.carrier,
         key=project.runtime_key,
         notify=project.notify,
+        secrets=project.secrets,
     )
 
 

@@ -151,7 +151,7 @@ def _data(run: Run, records: list[Record]) -> dict[str, Any]:
         "environment": run.environment,
         "simulated": run.simulated,
         "user": run.user.name if run.user else None,
-        "prompt": run.prompt,
+        "prompt": run.prompt_seen,
         "output": run.output,
         "error": list(run.error) if run.error else None,
         "turn": run.turn,
@@ -176,7 +176,7 @@ def _conversation(run: Run, records: list[Record], output: Output) -> Iterator[s
             case RunStarted() as started:
                 who = visible(started.user.name) if started.user else "somebody"
                 yield f"{output.time(record.at)}  {who}:"
-                yield from _block(started.prompt)
+                yield from _block(started.seen("prompt"))
             case ClaudeReplied() as reply:
                 price = "" if run.simulated else f"  ${reply.cost_usd or ' unknown'}"
                 yield f"{output.time(record.at)}  {reply.model}, {reply.latency_ms} ms{price}:"

@@ -74,7 +74,7 @@ def settle(
         raise click.UsageError("--result says what it returned: only what happened returned.")
     project = Project.find(folder)
     with project.open_store(read_only=False) as store:
-        queue = ApprovalQueue(store, project.reviewers)
+        queue = ApprovalQueue(store, project.reviewers, known=project.known)
         shown = queue.view(call_row(store, call).id)
         queue.check_settle(shown, happened=happened)
         if expected is None:

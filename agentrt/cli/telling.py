@@ -27,6 +27,10 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     RuleRef,
     RunCancelled,
@@ -82,6 +86,8 @@ class Teller:
             case ClaudeAsked() | ClaudeReplied() | RunFinished() | RunFailed():
                 return
             case BundleLoaded() | BundleRefused() | CheckpointSigned():
+                return
+            case ContentReduced() | ContentForgotten() | ErasureSuspended() | ErasureResumed():
                 return
             case _:
                 yield from self._of_call(event)
@@ -195,7 +201,7 @@ def _call_told(event: CallDecided) -> str:
 
 
 def _arguments_told(event: CallDecided) -> str:
-    return cell(event.arguments.decode(errors="replace"), width=ARGUMENTS_MAX)
+    return cell(event.seen("arguments").decode(errors="replace"), width=ARGUMENTS_MAX)
 
 
 def _signed(event: CallApproved | CallRejected) -> str:
@@ -214,8 +220,8 @@ def _indented(text: str, *, by: int = 6) -> Iterator[str]:
 
 
 def text_of(event: ClaudeReplied) -> str:
-    """What Claude said in a reply, as it came."""
-    blocks: list[dict[str, Any]] = from_json(event.blocks)
+    """What Claude said in a reply."""
+    blocks: list[dict[str, Any]] = from_json(event.seen("blocks"))
     return "".join(block["text"] for block in blocks if block.get("type") == "text")
 
 

@@ -55,7 +55,7 @@ def _open(project: Project, signer: KeyFile | None, at: str | None, warning: str
     with project.open_store(read_only=signer is None) as store:
         run_app(
             store,
-            ApprovalQueue(store, project.reviewers),
+            ApprovalQueue(store, project.reviewers, known=project.known),
             signer,
             read_only=signer is None,
             at=call_row(store, at).id if at and at.startswith("@") else at,

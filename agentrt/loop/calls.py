@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from agentrt.errors import ToolError
 from agentrt.events import CallAbandoned, CallDoubted, CallFinished, CallSettled, CallStarted
 from agentrt.loop.fence import Abandoned, Fence
+from agentrt.policy.keeping import Left
 from agentrt.run import Run, ToolCall
 from agentrt.run.state import moment
 from agentrt.tools import Call, Result, Tool, result_json
@@ -68,11 +70,14 @@ async def enter(
     call: ToolCall,
     tool: Tool,
     asked: Call,
+    left: Left,
     *,
     fence: Fence | None = None,
     late: Callable[[CallFinished | CallDoubted], None] = lambda _event: None,
 ) -> Outcome:
     """Run the function once, as long as the tool allows, and say how it came out.
+
+    `left` says what of its result may be written and sent to Claude.
 
     A tool that says "I did not do it" (ToolError) has failed. Any other end of a call whose
     repetition is not harmless is a doubt: Claude must never be told that a payment failed
@@ -90,12 +95,12 @@ async def enter(
         return Outcome(_abandoned(call, error))
     except _NotBack:
         asked.cancel.set()
-        running.add_done_callback(lambda _done: _tell_late(call, tool, running, began, late))
+        running.add_done_callback(lambda _done: _tell_late(call, tool, running, began, late, left))
         reason = f"{tool.name} did not come back within {tool.timeout_s:g} s."
-        return _unclear(call, reason, began, ended=False)
+        return _unclear(call, reason, began, left, ended=False)
     except Exception as error:  # noqa: BLE001 - someone else's code
-        return Outcome(_broke_off(call, tool, error, began))
-    return Outcome(_returned(call, tool, value, began))
+        return Outcome(_broke_off(call, tool, error, began, left))
+    return Outcome(_returned(call, tool, value, began, left))
 
 
 async def _behind(fence: Fence | None, tool: Tool, call: ToolCall, asked: Call) -> Any:
@@ -106,16 +111,22 @@ async def _behind(fence: Fence | None, tool: Tool, call: ToolCall, asked: Call) 
 
 
 def _broke_off(
-    call: ToolCall, tool: Tool, error: Exception, began: float
+    call: ToolCall, tool: Tool, error: Exception, began: float, left: Left
 ) -> CallFinished | CallDoubted:
     if isinstance(error, ToolError):
-        return _failed(call, str(error), began)
-    # Its text may hold a secret: for the tool's author, who asks for it, and for nobody else.
-    logger.debug("%s broke off", tool.name, exc_info=error)
+        return _failed(call, str(error), began, left)
+    _tell_author(f"{tool.name} broke off", error, left)
     reason = f"{tool.name} broke off with {type(error).__name__}."
-    event = _unclear(call, reason, began).event
+    event = _unclear(call, reason, began, left).event
     assert not isinstance(event, CallAbandoned)  # noqa: S101 - for the type checker
     return event
+
+
+def _tell_author(what: str, error: Exception, left: Left) -> None:
+    """Where it broke off, for the tool's author, who asks for it; secrets in it are masked."""
+    if logger.isEnabledFor(logging.DEBUG):
+        trace = "".join(traceback.format_exception(error))
+        logger.debug("%s\n%s", what, left.text(trace))
 
 
 def _tell_late(
@@ -124,6 +135,7 @@ def _tell_late(
     running: asyncio.Future[Any],
     began: float,
     late: Callable[[CallFinished | CallDoubted], None],
+    left: Left,
 ) -> None:
     """Say how it came out; a coroutine that let itself be cancelled leaves the doubt."""
     if running.cancelled() or call.effect == "read":
@@ -131,9 +143,9 @@ def _tell_late(
         return
     error = running.exception()
     if error is None:
-        late(_returned(call, tool, running.result(), began))
+        late(_returned(call, tool, running.result(), began, left))
     elif isinstance(error, Exception):
-        late(_broke_off(call, tool, error, began))
+        late(_broke_off(call, tool, error, began, left))
 
 
 class _NotBack(Exception):
@@ -165,19 +177,21 @@ def _hear(late: asyncio.Future[Any]) -> None:
         late.exception()
 
 
-def _returned(call: ToolCall, tool: Tool, value: Any, began: float) -> CallFinished:
+def _returned(call: ToolCall, tool: Tool, value: Any, began: float, left: Left) -> CallFinished:
     try:
-        result = result_json(value, max_bytes=tool.result_max_bytes)
+        result = result_json(value, max_bytes=tool.result_max_bytes, change=left.value)
     except Exception as error:  # noqa: BLE001 - the value is someone else's
         # The function came back, so the call is no doubt, whatever its value is worth.
         text = f"{tool.name} ran, and its result cannot be shown ({type(error).__name__})."
-        return _finished(call, Result(text), began, outcome="ok")
-    return _finished(call, result, began, outcome="ok")
+        return _finished(call, Result(text), began, left, outcome="ok")
+    return _finished(call, result, began, left, outcome="ok")
 
 
-def _unclear(call: ToolCall, reason: str, began: float, *, ended: bool = True) -> Outcome:
+def _unclear(
+    call: ToolCall, reason: str, began: float, left: Left, *, ended: bool = True
+) -> Outcome:
     if call.effect == "read":
-        return Outcome(_failed(call, f"{reason} Nothing was changed.", began), ended)
+        return Outcome(_failed(call, f"{reason} Nothing was changed.", began, left), ended)
     return Outcome(
         CallDoubted(
             cause=call.started_seq,
@@ -194,11 +208,14 @@ def _abandoned(call: ToolCall, error: Abandoned) -> CallAbandoned:
     return CallAbandoned(cause=call.started_seq, call=call.id, attempt=call.attempt, why=error.why)
 
 
-def _failed(call: ToolCall, text: str, began: float) -> CallFinished:
-    return _finished(call, Result(text[:ERROR_CHARACTERS]), began, outcome="error")
+def _failed(call: ToolCall, text: str, began: float, left: Left) -> CallFinished:
+    said = left.text(text)[:ERROR_CHARACTERS]
+    return _finished(call, Result(said), began, left, outcome="error")
 
 
-def _finished(call: ToolCall, result: Result, began: float, *, outcome: Any) -> CallFinished:
+def _finished(
+    call: ToolCall, result: Result, began: float, left: Left, *, outcome: Any
+) -> CallFinished:
     return CallFinished(
         cause=call.started_seq,
         call=call.id,
@@ -206,12 +223,19 @@ def _finished(call: ToolCall, result: Result, began: float, *, outcome: Any) -> 
         outcome=outcome,
         duration_ms=int((time.monotonic() - began) * 1000),
         cut_bytes=result.cut_bytes,
+        masked=left.masked,
         result=result.json_text,
     )
 
 
 async def check_doubt(
-    call: ToolCall, tool: Tool, asked: Call, doubt: CallDoubted, *, may_be_running: bool
+    call: ToolCall,
+    tool: Tool,
+    asked: Call,
+    left: Left,
+    doubt: CallDoubted,
+    *,
+    may_be_running: bool,
 ) -> list[CallDoubted | CallSettled]:
     """The doubt, and how the tool's `check` settles it: it asks the world for the call's key.
 
@@ -220,15 +244,15 @@ async def check_doubt(
     """
     if tool.check is None:
         return [doubt]
-    found = await _asked_world(tool, call, asked)
+    found = await _asked_world(tool, call, asked, left)
     if isinstance(found, _Unknown):
         return [doubt.model_copy(update={"checked": found.checked, "check_said": found.said})]
     if found is None and may_be_running:
         return [doubt.model_copy(update={"checked": "nothing_yet"})]
-    return [doubt, _settled_by_check(call, tool, found)]
+    return [doubt, _settled_by_check(call, tool, found, left)]
 
 
-def _settled_by_check(call: ToolCall, tool: Tool, found: Any) -> CallSettled:
+def _settled_by_check(call: ToolCall, tool: Tool, found: Any, left: Left) -> CallSettled:
     happened = found is not None
     reason = "the tool's check found the effect" if happened else "the tool's check found nothing"
     return CallSettled(
@@ -238,7 +262,8 @@ def _settled_by_check(call: ToolCall, tool: Tool, found: Any) -> CallSettled:
         happened=happened,
         method="check",
         reason=reason,
-        result=_returned(call, tool, found, 0).result if happened else None,
+        result=_returned(call, tool, found, 0, left).result if happened else None,
+        masked=left.masked,
     )
 
 
@@ -250,16 +275,16 @@ class _Unknown:
     said: str
 
 
-async def _asked_world(tool: Tool, call: ToolCall, asked: Call) -> Any:
+async def _asked_world(tool: Tool, call: ToolCall, asked: Call, left: Left) -> Any:
     asking = asyncio.ensure_future(tool.run_check(call.arguments_data, asked))
     try:
         return await _within(tool.check_timeout_s, asking)
     except _NotBack:
         return _Unknown("timed_out", f"no answer within {tool.check_timeout_s:g} s")
     except ToolError as error:
-        return _Unknown("failed", str(error)[:ERROR_CHARACTERS])
-    except Exception as error:
-        logger.debug("the check of %s broke off", tool.name, exc_info=error)
+        return _Unknown("failed", left.text(str(error))[:ERROR_CHARACTERS])
+    except Exception as error:  # noqa: BLE001 - someone else's code
+        _tell_author(f"the check of {tool.name} broke off", error, left)
         return _Unknown("failed", type(error).__name__)
 
 

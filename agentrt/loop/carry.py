@@ -36,6 +36,7 @@ from agentrt.loop.deciding import Deciding
 from agentrt.loop.fence import Fence
 from agentrt.loop.late import Late
 from agentrt.loop.show import Show
+from agentrt.policy.keeping import Keeping, Left
 from agentrt.run import (
     Approval,
     AskClaude,
@@ -84,6 +85,8 @@ class Surroundings:
     tools: Tools
     claude: Callable[[], Claude]
     """Made when it is first asked, so that runs without a request need no key."""
+    keeping: Keeping = field(default_factory=Keeping.plain)
+    """What may be written down and sent back."""
     show: Show = lambda _run, _seq, _item: None
     stream: bool = False
     closing: threading.Event = field(default_factory=threading.Event)
@@ -139,11 +142,7 @@ class Carry:
             case Recover():
                 await self._recover(step.calls)
             case Finish():
-                self._add(
-                    RunFinished(
-                        cause=self.run.seq, stop_reason=step.stop_reason, output=step.output
-                    )
-                )
+                self._finish(step)
             case Fail():
                 self._fail(step)
             case _:
@@ -266,6 +265,7 @@ class Carry:
 
     def _answered(self, answer: Answer, turn: int, cause: int) -> AnyEvent:
         if isinstance(answer, Failure):
+            message, masked = self._around.keeping.text(answer.message)
             return ClaudeFailed(
                 cause=cause,
                 turn=turn,
@@ -276,9 +276,10 @@ class Carry:
                 outage=answer.outage,
                 latency_ms=answer.latency_ms,
                 attempts=answer.attempts,
-                message=answer.message,
+                masked=masked,
+                message=message,
             )
-        return ClaudeReplied(
+        replied = ClaudeReplied(
             cause=cause,
             turn=turn,
             message_id=answer.message_id,
@@ -294,11 +295,25 @@ class Carry:
             attempts=answer.attempts,
             blocks=answer.blocks,
         )
+        return self._around.keeping.replied(self.run, replied, self._around.tools)
+
+    def _finish(self, step: Finish) -> None:
+        output, masked = self._around.keeping.text(step.output)
+        self._add(
+            RunFinished(
+                cause=self.run.seq, stop_reason=step.stop_reason, masked=masked, output=output
+            )
+        )
 
     def _fail(self, step: Fail) -> None:
+        message, masked = self._around.keeping.text(step.message)
         self._add(
             RunFailed(
-                cause=self.run.seq, code=step.code, resumable=step.resumable, message=step.message
+                cause=self.run.seq,
+                code=step.code,
+                resumable=step.resumable,
+                masked=masked,
+                message=message,
             )
         )
 
@@ -312,7 +327,7 @@ class Carry:
             if self._previews(decided):
                 await self._save()  # what Claude replied is paid for, and a preview may take long
                 decided = await self._with_preview(call, decided)
-            self._add(decided, at=at)
+            self._add(self._kept(decided), at=at)
             self._decided_here[decided.call] = decided.revision
 
     def _now(self) -> int:
@@ -328,6 +343,13 @@ class Carry:
         shown = replace(call, arguments=decided.arguments)
         said = await preview(shown, self._tool(call), call_for(self.run, shown))
         return decided.model_copy(update={"preview": said})
+
+    def _kept(self, decided: CallDecided) -> CallDecided:
+        tool = self._around.tools.get(decided.tool)
+        return self._around.keeping.decided(self.run, decided, tool)
+
+    def _left(self, call: ToolCall, tool: Tool) -> Left:
+        return self._around.keeping.left(self.run, call, tool)
 
     def _previews(self, decided: CallDecided) -> bool:
         tool = self._around.tools.get(decided.tool)
@@ -396,7 +418,7 @@ class Carry:
             if current and len(good) == len(call.approvals):
                 continue
             revised = await self._revised(replace(call, approvals=tuple(good)), at)
-            revisions.append(await self._with_preview(call, revised))
+            revisions.append(self._kept(await self._with_preview(call, revised)))
         return revisions
 
     def _is_fresh(self, call: ToolCall) -> bool:
@@ -466,6 +488,7 @@ class Carry:
             call,
             tool,
             asked,
+            self._left(call, tool),
             fence=None if harmless else fence,
             late=partial(self._late.record, self.run.id),
         )
@@ -483,8 +506,8 @@ class Carry:
     ) -> list[AnyEvent]:
         if tool is None:
             return [doubt]
-        asked = call_for(self.run, call)
-        return [*await check_doubt(call, tool, asked, doubt, may_be_running=may_be_running)]
+        asked, left = call_for(self.run, call), self._left(call, tool)
+        return [*await check_doubt(call, tool, asked, left, doubt, may_be_running=may_be_running)]
 
     def _tool(self, call: ToolCall) -> Tool:
         return self._around.tools[call.tool]

@@ -4,6 +4,7 @@ from agentrt.policy.bundle import Policy, find_problems, texts_in
 from agentrt.policy.decide import Decision, Question
 from agentrt.policy.facts import DecidedCall, Fact, fact, stated_fact
 from agentrt.policy.known import Known
+from agentrt.policy.privacy_file import PRIVACY_FILE, PrivacyRules
 from agentrt.policy.problems import PolicyProblem
 from agentrt.policy.public_keys import PublicKey
 from agentrt.policy.reviewers import APPROVAL_NAMESPACE, OWNER, REVIEWERS_FILE, Reviewer, Reviewers
@@ -13,6 +14,7 @@ from agentrt.policy.tools_file import TOOLS_FILE
 __all__ = [
     "APPROVAL_NAMESPACE",
     "OWNER",
+    "PRIVACY_FILE",
     "REVIEWERS_FILE",
     "TOOLS_FILE",
     "Approve",
@@ -22,6 +24,7 @@ __all__ = [
     "Known",
     "Policy",
     "PolicyProblem",
+    "PrivacyRules",
     "PublicKey",
     "Question",
     "Reviewer",

@@ -20,6 +20,7 @@ from agentrt.policy.checked_before import CheckedBefore
 from agentrt.policy.decide import Decision, DefaultRead, Question, decide, decide_unknown
 from agentrt.policy.facts import Fact
 from agentrt.policy.needs import Needs, needs_of
+from agentrt.policy.privacy_file import PRIVACY_FILE, PrivacyRules, read_privacy_file
 from agentrt.policy.problems import PolicyProblem, refusal
 from agentrt.policy.reviewers import REVIEWERS_FILE, Reviewers
 from agentrt.policy.reviewers_file import read_reviewers_file
@@ -31,6 +32,9 @@ from agentrt.policy.vocabulary import Vocabulary
 from agentrt.policy.yaml_source import read_source
 
 __all__ = ["Policy", "Stamp", "find_problems", "stamp_of", "texts_in"]
+
+NO_RULES = frozenset({REVIEWERS_FILE, TOOLS_FILE, PRIVACY_FILE})
+"""Files of a bundle that hold something else than rules."""
 
 FACT_PREFIX = "fact "
 """Begins the names under which a bundle holds the code of the project's facts."""
@@ -48,6 +52,7 @@ class Policy:
     raises: tuple[Raise, ...]
     vocabulary: Vocabulary = field(repr=False, compare=False)
     bindings: Bindings = field(repr=False, compare=False)
+    privacy: PrivacyRules = field(default_factory=PrivacyRules)
 
     @classmethod
     def load(
@@ -104,6 +109,7 @@ class Policy:
             read.raises,
             read.vocabulary,
             read.bindings,
+            read.privacy,
         )
 
     @cached_property
@@ -160,6 +166,7 @@ class _Reading:
     raises: tuple[Raise, ...]
     vocabulary: Vocabulary
     bindings: Bindings
+    privacy: PrivacyRules
     problems: tuple[PolicyProblem, ...]
 
     @classmethod
@@ -179,9 +186,11 @@ class _Reading:
         files = tuple(
             read_rules_file(read_source(folder + name, text), name=name, tools=seen, known=known)
             for name, text in sorted(texts.items())
-            if name not in (REVIEWERS_FILE, TOOLS_FILE) and not name.startswith(FACT_PREFIX)
+            if name not in NO_RULES and not name.startswith(FACT_PREFIX)
         )
         reviewers, more = _reviewers(texts, folder)
+        problems += more
+        privacy, more = _privacy(texts, seen, folder)
         problems += more
         problems += [problem for file in files for problem in file.problems]
         problems += [*_ids_twice(files), *_defaults_twice(files)]
@@ -192,7 +201,7 @@ class _Reading:
             problems += mistakes_in(files, bindings, seen)
         if seen is not None and not problems and not known:
             problems += study(files, bindings, seen, today=today)
-        return cls(files, rules, reviewers, raises, vocabulary, bindings, tuple(problems))
+        return cls(files, rules, reviewers, raises, vocabulary, bindings, privacy, tuple(problems))
 
 
 def _raises(
@@ -201,6 +210,14 @@ def _raises(
     if TOOLS_FILE not in texts:
         return (), []
     return read_tools_file(read_source(folder + TOOLS_FILE, texts[TOOLS_FILE]), tools=tools)
+
+
+def _privacy(
+    texts: Mapping[str, str], tools: Sequence[ToolLike] | None, folder: str
+) -> tuple[PrivacyRules, list[PolicyProblem]]:
+    if PRIVACY_FILE not in texts:
+        return PrivacyRules(), []
+    return read_privacy_file(read_source(folder + PRIVACY_FILE, texts[PRIVACY_FILE]), tools=tools)
 
 
 def sources_of(facts: Iterable[Fact]) -> dict[str, str]:
@@ -245,7 +262,7 @@ def texts_in(folder: Path) -> dict[str, str]:
     for name in names:
         _refuse_other_spelling(folder, name)
     texts = {name: _text(folder / name) for name in names if name.endswith(".yaml")}
-    if not set(texts) - {REVIEWERS_FILE, TOOLS_FILE}:
+    if not set(texts) - NO_RULES:
         raise PolicyError(_no_policy(folder, "There is no rules file in"))
     return texts
 

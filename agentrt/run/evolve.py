@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -25,6 +25,10 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     Record,
     RunCancelled,
@@ -50,6 +54,9 @@ from agentrt.run.state import (
 )
 
 __all__ = ["CHECKED", "evolve", "fold"]
+
+CALLS_MAX = 1_000
+"""Calls of one turn among which one is looked for whose block was erased."""
 
 UNDER_DECISION: frozenset[CallStatus] = frozenset({"requested", "allowed", "held", "approved"})
 """A call in one of these has not begun, and can be decided again."""
@@ -90,7 +97,7 @@ def _waiting(run: Run, status: RunStatus, at: int) -> dict[str, Any]:
     }
 
 
-def _apply(run: Run, record: Record) -> Run:
+def _apply(run: Run, record: Record) -> Run:  # noqa: C901 - one line for each kind of event
     match record.event:
         case RunStarted() as event:
             return _started(run, event, record)
@@ -108,8 +115,10 @@ def _apply(run: Run, record: Record) -> Run:
             return replace(run, calls=tuple(_with_fact(call, event.name) for call in run.calls))
         case BundleLoaded() | BundleRefused() as event:
             return replace(run, bundle=event.bundle, status="running")
-        case CheckpointSigned():
+        case CheckpointSigned() | ErasureSuspended() | ErasureResumed():
             return replace(run, status="running")
+        case ContentReduced() | ContentForgotten() as event:
+            return _with_content(run, event)
         case _ as event:
             return _with_call(run, event, record)
 
@@ -128,6 +137,8 @@ CallEvent = (
 
 
 def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
+    if isinstance(event, CallDecided):
+        run = _known_by_its_decision(run, event, record)
     if isinstance(event, CallFinished | CallAbandoned):
         run = _with_contradiction(run, event, record)
     if isinstance(event, CallDoubted) and event.refused is not None:
@@ -139,6 +150,30 @@ def _with_call(run: Run, event: CallEvent, record: Record) -> Run:
         calls = tuple(_with_result(call) for call in calls)
     after = replace(run, calls=calls)
     return _without_open_calls(after) if run.over else _close_turn(after)
+
+
+def _known_by_its_decision(run: Run, event: CallDecided, record: Record) -> Run:
+    """The run with whom a call is about, and with the call when the reply that asked is erased."""
+    more = tuple(ref for ref in event.subjects if ref not in run.subjects)
+    run = replace(
+        run,
+        subjects=(*run.subjects, *more),
+        reducible=run.reducible or event.shown is not None,
+    )
+    if not run.reply_gone or run.call(event.call) is not None:
+        return run
+    index = next((i for i in range(CALLS_MAX) if call_id(run.id, run.turn, i) == event.call), 0)
+    call = ToolCall(
+        id=event.call,
+        tool=event.tool,
+        tool_use_id="",
+        turn=run.turn,
+        index=index,
+        input=b"{}",
+        requested_seq=event.cause or record.seq,
+        requested_at=record.at,
+    )
+    return replace(run, calls=(*run.calls, call))
 
 
 def _with_fact(call: ToolCall, name: str) -> ToolCall:
@@ -204,8 +239,12 @@ def _started(run: Run, event: RunStarted, record: Record) -> Run:
         environment=event.environment,
         simulated=event.simulated,
         prompt=event.prompt,
+        prompt_seen=event.seen("prompt"),
         user=event.user,
         user_ref=event.user_ref,
+        subjects=event.subjects,
+        zero_retention=bool(event.zero_retention),
+        reducible=event.shown is not None,
         parent=event.parent,
         inherited=len(history),
         definition=Definition(from_json(event.definition)),
@@ -215,6 +254,15 @@ def _started(run: Run, event: RunStarted, record: Record) -> Run:
         started_at=record.at,
         messages=Trail([*history, _message("user", to_json(event.prompt))]),
     )
+
+
+def _with_content(run: Run, event: ContentReduced | ContentForgotten) -> Run:
+    """Nothing goes on from what was erased; the store's own chain goes on all the same."""
+    if not run.started_at:
+        return replace(run, status="running")
+    if isinstance(event, ContentReduced):
+        return replace(run, reduced=True, reducible=False)
+    return replace(run, forgotten=True, resumable=False, reducible=False)
 
 
 def _without_open_calls(run: Run) -> Run:
@@ -302,9 +350,12 @@ def _replied(run: Run, event: ClaudeReplied, record: Record) -> Run:
         failure=None,
         stop_reason=event.stop_reason,
         refusal=event.refusal,
-        text="".join(block["text"] for block in blocks if block["type"] == "text"),
+        text="".join(block["text"] for block in _seen(event, blocks) if block["type"] == "text"),
+        reducible=run.reducible or event.shown is not None,
+        reply_gone=not blocks,
         fault=_fault(event.stop_reason, calls),
         messages=run.messages.plus(_message("assistant", event.blocks)) if blocks else run.messages,
+        messages_seen=_with_seen(run, event),
         calls=calls,
         usage=_added(run.usage, event.usage),
         cost_usd=run.cost_usd + Decimal(event.cost_usd or 0),
@@ -316,6 +367,17 @@ def _blocks(event: ClaudeReplied) -> list[dict[str, Any]]:
     """The content blocks; none when they were forgotten."""
     blocks = from_json(event.blocks)
     return blocks if isinstance(blocks, list) else []
+
+
+def _with_seen(run: Run, event: ClaudeReplied) -> Mapping[int, bytes]:
+    if event.shown is None:
+        return run.messages_seen
+    return {**run.messages_seen, len(run.messages): _message("assistant", event.seen("blocks"))}
+
+
+def _seen(event: ClaudeReplied, blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen = blocks if event.shown is None else from_json(event.seen("blocks"))
+    return seen if isinstance(seen, list) else []
 
 
 def _requested(
@@ -386,6 +448,7 @@ def _decided(call: ToolCall, event: CallDecided, record: Record) -> ToolCall:
         tool_digest=event.tool_digest,
         arguments=event.arguments,
         arguments_digest=event.arguments_digest,
+        shown=event.shown,
         approver=event.approver,
         group=event.group,
         preview=event.preview,

@@ -65,7 +65,9 @@ def _of_kind(parent: Run, started: RunStarted) -> Iterator[str]:
 
 def _of_end(parent: Run) -> Iterator[str]:
     """Why it did not come to an end that something can follow."""
-    if parent.status == "waiting":
+    if parent.forgotten:
+        yield "what was said in it was forgotten. Start a new run."
+    elif parent.status == "waiting":
         yield "it waits for a person. Decide its calls first: agentrt approvals list"
     elif not parent.over:
         yield f"it is not over. Wait for it: agentrt runs watch {parent.id}"
@@ -82,6 +84,11 @@ def _of_conversation(parent: Run, now: Definition) -> Iterator[str]:
     cut = parent.error is not None and parent.error[0] == "max_tokens"
     if messages[-1]["role"] == "assistant" and not _is_whole(replies[-1], cut=cut):
         yield "it ended in the middle of a reply or of its calls. Start a new run."
+    if parent.reduced and any(map(_has_thinking, replies)):
+        yield (
+            "Claude's thinking in it is bound to arguments that are no longer kept as they were "
+            "written. Start a new run."
+        )
     # Thinking is bound to all that was sent before it; another model leaves it unread.
     if _sent_before(now) != _sent_before(parent.definition) and any(map(_has_thinking, replies)):
         yield (

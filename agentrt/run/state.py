@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from agentrt.events import Approver, ClaudeFailed, RuleRef, Usage, User
 
@@ -198,6 +198,8 @@ class ToolCall:
     arguments: bytes = b"{}"
     """The completed arguments: the one value that policy, reviewer and function see."""
     arguments_digest: str = ""
+    shown: bytes | None = None
+    """`arguments`, `asked` and `facts` as people may see them, where that is another form."""
     approver: Approver | None = None
     group: str | None = None
     """The same for the calls of its turn that belong together with it."""
@@ -262,6 +264,18 @@ class ToolCall:
         """Whether the arguments are those of the digest: not when somebody changed the store."""
         return hashlib.sha256(self.arguments).hexdigest() == self.arguments_digest
 
+    def seen(self, name: Literal["arguments", "asked", "facts"]) -> bytes | None:
+        """A field as people may see it: masked, hashed or dropped where a rule says so."""
+        forms = from_json(self.shown) if self.shown else None
+        found = forms.get(name) if isinstance(forms, dict) else None
+        value: bytes | None = getattr(self, name)
+        return value if found is None else to_json(found)
+
+    @property
+    def seen_arguments(self) -> bytes:
+        """The completed arguments as people may see them."""
+        return self.seen("arguments") or b"{}"
+
     @property
     def arguments_data(self) -> dict[str, Any]:
         """The completed arguments as plain data."""
@@ -287,9 +301,23 @@ class Run:
     environment: str = ""
     simulated: bool = False
     prompt: str = ""
+    prompt_seen: str = ""
+    """The prompt as people may see it."""
     user: User | None = None
     user_ref: str | None = None
     """What stands for the user in headers."""
+    subjects: tuple[str, ...] = ()
+    """What stands for those whom it is about, its user not counted."""
+    zero_retention: bool = False
+    """Whether its content is erased when it is over."""
+    reply_gone: bool = False
+    """Whether the last reply has no blocks: its calls are known by their decisions."""
+    reducible: bool = False
+    """Whether anything of it is stored in another form than it is shown in."""
+    reduced: bool = False
+    """Whether its conversation is no longer as it was sent."""
+    forgotten: bool = False
+    """Whether content of it was erased: nothing can go on from it."""
     parent: str | None = None
     """The run that it follows."""
     inherited: int = 0
@@ -321,6 +349,8 @@ class Run:
     """Why the last reply cannot be acted on, where it cannot."""
     messages: Trail[bytes] = field(default_factory=Trail)
     """The conversation as it is sent, one JSON text per message."""
+    messages_seen: Mapping[int, bytes] = field(default_factory=dict)
+    """Those that people may see in another form only, by their place."""
     calls: tuple[ToolCall, ...] = ()
     """The calls of this turn, in the order of their blocks."""
     past_calls: Trail[ToolCall] = field(default_factory=Trail)

@@ -27,6 +27,10 @@ from agentrt.events import (
     ClaudeAsked,
     ClaudeFailed,
     ClaudeReplied,
+    ContentForgotten,
+    ContentReduced,
+    ErasureResumed,
+    ErasureSuspended,
     FactStated,
     Record,
     RunCancelled,
@@ -207,7 +211,7 @@ def _fact(record: Record, by_seq: Mapping[int, Record], call: ToolCall | None) -
     return Fact(record.seq, record.at, record.event.type, text, tuple(details), record.hash.hex())
 
 
-def _story(
+def _story(  # noqa: C901 - one line for each kind of event
     event: AnyEvent, by_seq: Mapping[int, Record], call: ToolCall | None
 ) -> tuple[str, list[str]]:
     match event:
@@ -229,8 +233,28 @@ def _story(
             return _policy_story(event)
         case CheckpointSigned():
             return f"a checkpoint over {event.size} heads was signed", [f"by {event.key}"]
+        case ContentReduced() | ContentForgotten() | ErasureSuspended() | ErasureResumed():
+            return _erasure_story(event)
         case _:
             return _call_story(event, by_seq)
+
+
+def _erasure_story(
+    event: ContentReduced | ContentForgotten | ErasureSuspended | ErasureResumed,
+) -> tuple[str, list[str]]:
+    match event:
+        case ContentReduced():
+            return "what Claude wrote is kept as it is shown", list(event.replaced)
+        case ContentForgotten():
+            kinds = ", ".join(f"{count} {kind}" for kind, count in event.kinds.items())
+            who = f"{event.by} ({event.ground})"
+            return f"content was forgotten: {kinds}", [f'by {who}: "{_cut(event.reason)}"']
+        case ErasureSuspended():
+            return f"{event.by} put the hold {event.hold} on it", [f'"{_cut(event.reason)}"']
+        case ErasureResumed():
+            return f"{event.by} released the hold {event.hold}", [f'"{_cut(event.reason)}"']
+        case _:
+            assert_never(event)
 
 
 def _claude_story(
@@ -321,7 +345,7 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
     follows = [f"it follows the run {event.parent}"] if event.parent else []
     return f"{who} asked the agent {event.agent}", [
         *follows,
-        f'"{_cut(event.prompt)}"',
+        f'"{_cut(event.seen("prompt"))}"',
         f"model {event.model}, policy {event.bundle[:12]}, {event.environment}{simulated}, "
         f"service {event.service}",
     ]
@@ -329,7 +353,7 @@ def _started(event: RunStarted) -> tuple[str, list[str]]:
 
 def _replied(event: ClaudeReplied, call: ToolCall | None) -> tuple[str, list[str]]:
     said = f"{event.model} replied ({event.stop_reason}, {event.message_id})"
-    blocks = from_json(event.blocks)
+    blocks = from_json(event.seen("blocks"))
     if not isinstance(blocks, list):
         return said, ["what it said was forgotten"]
     return said, [_block_line(block, call) for block in blocks]
@@ -356,7 +380,7 @@ def _decided(event: CallDecided) -> tuple[str, list[str]]:
         f"rule {rule.id} at {rule.file}:{rule.line} of policy {event.bundle[:12]}"
         for rule in event.rules
     ] or [f"by {event.basis} of policy {event.bundle[:12]}"]
-    arguments = event.arguments.decode(errors="replace")
+    arguments = event.seen("arguments").decode(errors="replace")
     details.append(f"arguments {event.arguments_digest[:12]}: {_cut(arguments)}")
     details += _obligations(event)
     if event.preview:
@@ -384,9 +408,9 @@ def readings(facts: bytes | None) -> Iterator[str]:
 
 def _obligations(event: CallDecided) -> Iterator[str]:
     if event.changed:
-        asked = (event.asked or b"").decode(errors="replace")
+        asked = (event.seen("asked") or b"").decode(errors="replace")
         yield f"policy set {', '.join(event.changed)}; asked for was {_cut(asked)}"
-    yield from readings(event.facts)
+    yield from readings(event.seen("facts"))
     if event.awaiting:
         yield f"waits for {', '.join(event.awaiting)}"
     yield from (f"rule {rule.id} in shadow mode would have matched" for rule in event.shadow)

@@ -28,6 +28,8 @@ from agentrt.loop import InForce, Item, Surroundings, cancel, state
 from agentrt.notifications import Notifier, Target
 from agentrt.policy import Fact, Policy
 from agentrt.policy.bundle import stamp_of
+from agentrt.policy.keeping import Keeping
+from agentrt.privacy import Secrets
 from agentrt.run import Run, begin_after
 from agentrt.runtime.carrying import Carrying
 from agentrt.runtime.followers import Followers
@@ -69,6 +71,7 @@ class Runtime:
         key: SigningKey | Path | str | None = None,
         notify: Iterable[Target] = (),
         chores: Iterable[Chore] = (),
+        secrets: Iterable[str] = (),
     ) -> None:
         """`tools` are further ones that the policy may speak of, `facts` the project's own.
 
@@ -80,6 +83,7 @@ class Runtime:
         processes that serve it at a time.
         With a `key` (or the path of one, which is made if there is none) it signs checkpoints over
         all runs: every minute, when it ends, and at once when a call is held or a run is over.
+        `secrets` are values that no tool's result may show: they are masked wherever they turn up.
         """
         self._agents = {agent.name: agent for agent in agents}
         self._owns_store = not isinstance(store, AuditStore)
@@ -93,10 +97,17 @@ class Runtime:
         self._in_force = InForce(
             self.store, policy, folder=folder, stamp=stamp, tools=known.values(), facts=facts
         )
-        self.approvals = ApprovalQueue(self.store, self.policy.reviewers)
         key = key if isinstance(key, SigningKey) or key is None else SigningKey.at(Path(key))
         self.sealer = Sealer(self.store, key) if key is not None else None
         """Makes the checkpoints; None: nobody does."""
+        self._secrets = Secrets(secrets)
+        self.approvals = ApprovalQueue(self.store, self.policy.reviewers, known=self._known)
+        self._keeping = Keeping(
+            lambda: self.policy.privacy,
+            key=self.store.keep_key,
+            ref=self.store.ref,
+            known=self._known,
+        )
         self._environment = environment
         self._service = f"{service}@{socket.gethostname()}:{os.getpid()}"
         self._claude = claude
@@ -317,7 +328,7 @@ class Runtime:
         if parent is not None:
             followed = await asyncio.to_thread(self.store.load_intact, parent)
         run = Run(f"{'sim_' if self._client().simulated else ''}r_{secrets.token_hex(8)}")
-        event = self._start_of(agent, prompt, _user(user, followed))
+        event = self._keeping.started(self._start_of(agent, prompt, _user(user, followed)))
         if followed is not None:
             event = begin_after(followed, event)
         self._agents.setdefault(agent.name, agent)
@@ -338,6 +349,14 @@ class Runtime:
             prompt=prompt,
             user=who,
         )
+
+    def _known(self) -> Secrets:
+        """The secrets that are known by their value, the key of its own Claude among them."""
+        claude = self._claude
+        key = claude.key if claude is not None and not claude.simulated else None
+        if key is not None and key not in self._secrets.values:
+            self._secrets = self._secrets.plus([key])
+        return self._secrets
 
     async def _record(self, run: Run, event: RunStarted) -> tuple[Run, bool]:
         here = self._carrying.place(run.id)
@@ -371,6 +390,7 @@ class Runtime:
             store=self.store,
             histories=lambda: self._in_force.histories,
             tools=self._agent_of(run).toolset,
+            keeping=self._keeping,
             claude=lambda: self._client_for(run),
             show=self._show,
             stream=stream,

@@ -1,6 +1,6 @@
 """What a tool gave back, as JSON text of a bounded size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,19 @@ class Result:
     """How many bytes of the result were left out."""
 
 
-def result_json(value: object, *, max_bytes: int = RESULT_BYTES_MAX) -> Result:
+def result_json(
+    value: object,
+    *,
+    max_bytes: int = RESULT_BYTES_MAX,
+    change: Callable[[Any], Any] = lambda value: value,
+) -> Result:
     """Write a result as JSON; beyond `max_bytes` of UTF-8 it is cut, and says so at its end.
 
+    `change` is made to it before, as JSON data: what is cut could no longer be recognized.
     Integers beyond 2**53-1, NaN and infinities become text, as JSON has no place for them.
     Raises ToolDefinitionError when it cannot be written: the tool ran all the same.
     """
-    plain = _plain(value)
+    plain = change(_plain(value))
     text = plain if isinstance(plain, str) else to_json(plain).decode()
     encoded = text.encode()
     if len(encoded) <= max_bytes:

@@ -18,9 +18,12 @@ from pydantic import JsonValue
 from typing_extensions import ParamSpec, TypeVar
 
 from agentrt.errors import ToolDefinitionError
+from agentrt.privacy.keep import Keep
+from agentrt.privacy.reducing import merged
 from agentrt.tools.arguments import Completer
 from agentrt.tools.call import Call
 from agentrt.tools.execution import execute
+from agentrt.tools.keeping import argument_fields, result_fields
 from agentrt.tools.result import RESULT_BYTES_MAX
 from agentrt.tools.schema import (
     Parameters,
@@ -35,9 +38,6 @@ __all__ = ["NAME_PATTERN", "UNTRUSTED", "Effect", "Keep", "Tool", "names_field",
 
 Effect = Literal["read", "write", "irreversible"]
 """What a tool does to the world; the later, the stricter."""
-
-Keep = Literal["log", "hash", "drop"]
-"""What a value leaves behind in the audit store."""
 
 NAME_PATTERN = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 """The Messages API refuses other names."""
@@ -84,8 +84,13 @@ class Tool(Generic[P, R]):
     preview: Callable[..., Any] | None
     """What would happen, for a reviewer to see; changes nothing."""
     keep: Mapping[str, Keep]
+    """What its arguments leave behind, by path: from annotations and from `@tool(keep=...)`."""
     searchable: tuple[str, ...]
     """Arguments that auditors find calls by, as in `args.amount_cents:>5000`."""
+    keep_result: Mapping[str, Keep]
+    """The same of its result; `*` is all of it."""
+    subjects: tuple[str, ...]
+    """The arguments that name whom a call is about, by path."""
     untrusted: frozenset[str]
     """The fields of the result that outsiders write: `*` is all, `!id` says all but this, and
     `?` that the tool does not say, so that none of them is believed."""
@@ -198,6 +203,8 @@ def tool(
     preview: Callable[..., Any] | None = ...,
     keep: Mapping[str, Keep] | None = ...,
     searchable: Collection[str] = ...,
+    keep_result: Mapping[str, Keep] | None = ...,
+    subject: str | Collection[str] = ...,
     untrusted: Collection[str] = ...,
     facts: Collection[str] = ...,
     result_max_bytes: int = ...,
@@ -219,6 +226,8 @@ def tool(
     preview: Callable[..., Any] | None = None,
     keep: Mapping[str, Keep] | None = None,
     searchable: Collection[str] = (),
+    keep_result: Mapping[str, Keep] | None = None,
+    subject: str | Collection[str] = (),
     untrusted: Collection[str] = (),
     facts: Collection[str] = (),
     result_max_bytes: int = RESULT_BYTES_MAX,
@@ -229,7 +238,8 @@ def tool(
     A tool that does not say what it does to the world is irreversible. `untrusted` are the
     fields of its result that outsiders write, such as `messages[].body`; or `facts` those that
     they do not (`["*"]`: all of it), all others being untrusted. Of a tool that says neither, no
-    field is believed to be a fact.
+    field is believed to be a fact. `subject` names the arguments that say whom a call is about,
+    such as `customer_id` or `customer.id`: what is recorded of it can be forgotten by them.
     Raises ToolDefinitionError, with file and line, when the function cannot become a tool.
     """
 
@@ -247,8 +257,10 @@ def tool(
             check=check,
             check_timeout_s=check_timeout_s,
             preview=preview,
-            keep=MappingProxyType(dict(keep or {})),
             searchable=_searchable(function, searchable),
+            keep=MappingProxyType(merged([argument_fields(function), keep or {}])),
+            keep_result=MappingProxyType(merged([result_fields(function), keep_result or {}])),
+            subjects=(subject,) if isinstance(subject, str) else tuple(subject),
             result_max_bytes=result_max_bytes,
             settings=MappingProxyType(dict(settings or {})),
         )
@@ -365,9 +377,16 @@ def _effect_problems(made: Tool) -> Iterator[tuple[str, str]]:
 
 
 def _keep_problems(made: Tool) -> Iterator[tuple[str, str]]:
-    for name, keep in made.keep.items():
-        if name not in made.parameters.names():
+    for name in made.keep:
+        if not _begins_with_parameter(made, name):
             yield f"keep names `{name}`, which is no parameter", "Name one that Claude sets"
+    for name in made.keep_result:
+        if not names_field(name):
+            yield f"keep_result names `{name}`, which is no field", "Write body or rows[].note"
+    for name in made.subjects:
+        if not _begins_with_parameter(made, name):
+            yield f"subject names `{name}`, which is no parameter", "Name one that Claude sets"
+    for name, keep in (*made.keep.items(), *made.keep_result.items()):
         if keep not in get_args(Keep):
             yield f"keep says {keep!r} of `{name}`", "Say log, hash or drop"
 
@@ -379,6 +398,10 @@ def _searchable_problems(made: Tool) -> Iterator[tuple[str, str]]:
             yield f"searchable names `{path}`, which is no parameter", "Name one that Claude sets"
         if made.keep.get(name) == "drop":
             yield f"searchable names `{path}`, which keep drops", "Keep it, or do not search it"
+
+
+def _begins_with_parameter(made: Tool, path: str) -> bool:
+    return names_field(path) and re.split(r"[.\[]", path)[0] in (*made.parameters.names(), "*")
 
 
 def _limit_problems(made: Tool) -> Iterator[tuple[str, str]]:

@@ -106,7 +106,7 @@ def _why_held(call: ToolCall, room: int) -> Iterator[Line]:
     if not call.rules:
         yield from _texts(f"by {call.basis}, no rule speaks of it", room, "strong")
     yield from _texts(call.reason, room)
-    for read in readings(call.facts):
+    for read in readings(call.seen("facts")):
         yield from _texts(read, room, "dim")
 
 
@@ -122,7 +122,7 @@ def _will_do(call: ToolCall, room: int) -> Iterator[Line]:
 
 
 def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
-    data = from_json(call.arguments)
+    data = from_json(call.seen_arguments)
     count = sum(hidden(text) for text in _strings(data))
     fields = len(data) if isinstance(data, dict) else 1
     unseen = f"{count} hidden characters, spelt out" if count else "no hidden characters"
@@ -133,7 +133,7 @@ def _arguments(call: ToolCall, room: int) -> Iterator[Line]:
     if call.editor:
         yield from _texts(f"edited by {call.editor}", room, "medium")
     if call.changed:
-        asked = (call.asked or b"").decode(errors="replace")
+        asked = (call.seen("asked") or b"").decode(errors="replace")
         text = f"policy set {', '.join(call.changed)}; asked for was {asked}"
         yield from _texts(text, room, "medium")
     yield from _texts(json.dumps(data, indent=2, ensure_ascii=False), room)
@@ -193,7 +193,7 @@ def _asked_by(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
     yield from _texts(f"{who} asked the agent {run.agent}", room)
     if run.parent:
         yield from _texts(f"it follows the run {run.parent}", room)
-    yield from _texts(f'"{_cut(run.prompt)}"', room)
+    yield from _texts(f'"{_cut(run.prompt_seen)}"', room)
     began, asked = day_and_time(run.started_at), clock_time(call.requested_at)
     yield line(Span(f"{began}; the call came {asked}", "dim"))
 
@@ -214,8 +214,8 @@ def _led_here(run: Run, call: ToolCall, room: int) -> Iterator[Line]:
 def _conversation(run: Run, call: ToolCall) -> Iterator[tuple[str, str]]:
     """What was said, called and returned between the prompt and the call."""
     names: dict[str, str] = {}
-    for raw in islice(run.messages, run.inherited + 1, None):
-        content = from_json(raw)["content"]
+    for place, raw in islice(enumerate(run.messages), run.inherited + 1, None):
+        content = from_json(run.messages_seen.get(place, raw))["content"]
         for block in content if isinstance(content, list) else ():
             if block.get("id") == call.tool_use_id:
                 return
