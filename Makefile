@@ -8,6 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# The stories of the store, the runtime, approvals and the screens, which hold on both databases.
+ON_SERVER := $(wildcard tests/test_audit_store.py tests/test_audit_claims.py tests/test_audit_projections.py \
+	tests/test_audit_lineage.py tests/test_audit_sealing.py tests/test_audit_index.py \
+	tests/test_approvals_*.py tests/test_runtime.py tests/test_loop*.py tests/test_follow_ups.py \
+	tests/test_policy_facts.py tests/test_policy_limits.py tests/test_policy_set.py \
+	tests/test_policy_recorded.py tests/test_workers.py tests/test_tui_app.py tests/test_run_why.py)
+
 .PHONY: help setup demo test check format cel-diff crash benchmark lock snapshots clean
 
 help:  ## what can be made
@@ -26,8 +33,9 @@ $(READY): pyproject.toml requirements/dev.lock
 demo: $(READY)  ## the main job: a customer's message, a held refund, a decision, the reason why; needs no key
 	@$(BIN)/python -m examples.support_desk $(ARGS)
 
-test: $(READY)  ## the tests
+test: $(READY)  ## the tests, and those of store, runtime, approvals and screens again on PostgreSQL
 	@$(BIN)/python -m pytest $(ARGS)
+	@test -n "$(ARGS)" || $(BIN)/python -m pytest --store postgresql $(ON_SERVER)
 
 check: $(READY)  ## format, lint, types, import contracts, and the tests of the documentation
 	$(BIN)/ruff format --check .

@@ -64,6 +64,10 @@ class Server:
             self._databases[key] = self.empty()
         return self._databases[key]
 
+    def forget(self) -> None:
+        """Let every key stand for a new database."""
+        self._databases.clear()
+
     def kill(self) -> None:
         """End the server as a machine does that loses its power; `start` recovers it."""
         pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
@@ -92,6 +96,8 @@ def postgres() -> Iterator[str]:
 @contextmanager
 def stores_on(server: Server) -> Iterator[None]:
     """Let every store that is opened by a path be a database of `server`."""
+
+    server.forget()  # a path of another test is another store
 
     def opened(location: str | Path, *, create: bool, read_only: bool = False) -> Database:
         if isinstance(location, str) and location.startswith("postgresql"):

@@ -105,6 +105,7 @@ async def test_two_stores_and_two_readings_of_the_policy_agree(till: MakeTill, o
         assert sorted(desk.stands(*ids)) == ["denied", "finished"]
 
 
+@pytest.mark.sqlite
 def test_of_two_refunds_in_two_processes_one_passes(tmp_path: Path) -> None:
     path = tmp_path / "till.db"
     AuditStore(path).close()
@@ -435,6 +436,7 @@ async def test_whoever_reads_the_store_anew_decides_the_same(
             assert known.spent("cap", ("user",), "refund") == spent
 
 
+@pytest.mark.sqlite
 async def test_a_counted_call_that_was_changed_in_the_file_lets_nothing_more_be_decided(
     till: MakeTill,
 ) -> None:

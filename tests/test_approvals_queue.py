@@ -458,6 +458,7 @@ async def test_a_person_says_that_it_did_not_happen_and_it_is_decided_anew(
     assert holds(desk, run) == ["ana"]
 
 
+@pytest.mark.sqlite
 async def test_nobody_says_that_it_did_not_happen_while_it_may_yet(
     desk: Desk, keys: Keys, tmp_path: Path
 ) -> None:

@@ -222,6 +222,7 @@ async def test_the_dead_are_forgotten_when_another_comes(store: AuditStore) -> N
     assert [each.process for each in store.claims.present()] == [store.process]
 
 
+@pytest.mark.sqlite
 async def test_whose_turn_it_is_is_looked_up_in_an_index_user_by_user(
     store: AuditStore,
 ) -> None:

@@ -195,6 +195,7 @@ async def test_words_are_not_a_language_of_the_database(store: AuditStore) -> No
             assert ids(store, hostile) == []
 
 
+@pytest.mark.sqlite
 async def test_the_index_made_at_once_is_the_one_made_in_steps(store: AuditStore) -> None:
     await load_bundle(store)
     dice = random.Random(7)
@@ -225,6 +226,7 @@ def everything(store: AuditStore) -> dict[str, set[tuple[Any, ...]]]:
         }
 
 
+@pytest.mark.sqlite
 async def test_nothing_in_the_index_outlives_the_content_it_is_about(
     store: AuditStore, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def bytes_of(store: AuditStore) -> bytes:
     return b"".join(file.read_bytes() for file in files if file.is_file())
 
 
+@pytest.mark.sqlite
 async def test_part_of_a_run_can_go_and_the_rest_is_still_found(store: AuditStore) -> None:
     run = await a_call(store, 1, reason="the reason stays")
     catch_up(store)
@@ -272,6 +275,7 @@ async def test_part_of_a_run_can_go_and_the_rest_is_still_found(store: AuditStor
     assert ids(store, "is:run bill") == []
 
 
+@pytest.mark.sqlite
 async def test_encrypted_content_is_not_searched(store: AuditStore) -> None:
     run = await a_call(store, 1)
     change(
@@ -319,6 +323,7 @@ def test_values_of_arguments_are_texts_numbers_and_truths() -> None:
     assert found[("c", "Infinity")] is None
 
 
+@pytest.mark.sqlite
 async def test_every_view_can_be_read_by_any_tool(store: AuditStore) -> None:
     await a_call(store, 1)
     catch_up(store)

@@ -61,6 +61,7 @@ async def test_a_store_can_be_asked_for_the_lineage_of_very_many_runs(store: Aud
     assert store.parents([*(f"r_{number}" for number in range(40_000)), TWO]) == {TWO: ONE}
 
 
+@pytest.mark.sqlite
 async def test_a_parent_that_was_cut_off_shows_in_what_follows_it(store: AuditStore) -> None:
     """Even if its row in the list of runs is put right: a chain cannot know how long it was."""
     await three_runs(store)
@@ -72,6 +73,7 @@ async def test_a_parent_that_was_cut_off_shows_in_what_follows_it(store: AuditSt
             store.load_intact(run)
 
 
+@pytest.mark.sqlite
 async def test_content_of_a_parent_that_is_gone_is_told_of_the_parent_alone(
     store: AuditStore,
 ) -> None:
@@ -81,6 +83,7 @@ async def test_content_of_a_parent_that_is_gone_is_told_of_the_parent_alone(
     assert store.verify(TWO).ok
 
 
+@pytest.mark.sqlite
 async def test_a_parent_whose_words_were_changed_is_told_of_both(store: AuditStore) -> None:
     await three_runs(store)
     words = "CAST(replace(CAST(body AS TEXT), 'Paid.', 'Owed.') AS BLOB)"

@@ -176,6 +176,7 @@ async def history(path: Path, key: SigningKey) -> Path:
     return old
 
 
+@pytest.mark.sqlite
 async def test_who_saw_a_checkpoint_finds_that_the_store_was_rolled_back(
     tmp_path: Path, key: SigningKey
 ) -> None:
@@ -196,6 +197,7 @@ async def test_who_saw_a_checkpoint_finds_that_the_store_was_rolled_back(
             seen.look(store)
 
 
+@pytest.mark.sqlite
 async def test_who_saw_a_checkpoint_finds_another_key_and_another_store(
     tmp_path: Path, key: SigningKey
 ) -> None:
@@ -221,6 +223,7 @@ async def test_who_saw_a_checkpoint_finds_another_key_and_another_store(
         assert seen.look(store) is None
 
 
+@pytest.mark.sqlite
 async def test_a_home_that_cannot_be_written_stops_nobody(tmp_path: Path, key: SigningKey) -> None:
     (tmp_path / "file").touch()
     await history(tmp_path / "agentrt.db", key)
@@ -266,6 +269,7 @@ async def test_a_witness_signs_what_only_grew_and_nothing_else(
             party.cosign(await request(forked, 0, key), log=key.raw, at_s=1_800_000_003)
 
 
+@pytest.mark.sqlite
 async def test_a_witness_refuses_a_store_that_was_rolled_back(
     tmp_path: Path, key: SigningKey
 ) -> None:

@@ -243,6 +243,7 @@ async def test_an_append_that_came_too_late_is_refused(store: AuditStore, clock:
 # --- a disk that is full or gone -------------------------------------------------------
 
 
+@pytest.mark.sqlite
 async def test_a_full_disk_is_said_and_nothing_is_half_written(store: AuditStore) -> None:
     run = await store.append(RUN, [started()])
     await set_pages(store, "(SELECT 1)")
@@ -295,6 +296,7 @@ def claimed_elsewhere(path: Path, run: str) -> Iterator[tuple[subprocess.Popen[s
             child.kill()
 
 
+@pytest.mark.sqlite
 async def test_a_run_is_carried_by_one_living_process(store: AuditStore) -> None:
     run = await store.append(RUN, [started()])
     with claimed_elsewhere(store.path, RUN.id) as (child, holder):
@@ -367,6 +369,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.sqlite
 async def test_two_processes_that_append_to_one_run_never_fork_its_chain(
     store: AuditStore,
 ) -> None:
@@ -427,6 +430,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.sqlite
 @pytest.mark.crash
 def test_whatever_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
     path = tmp_path / "agentrt.db"
@@ -613,6 +617,7 @@ async def test_a_watch_says_once_that_another_has_written(store: AuditStore) -> 
     watch.close()
 
 
+@pytest.mark.sqlite
 async def test_a_watch_sees_that_the_file_was_replaced(store: AuditStore) -> None:
     watch = store.watch()
     store.path.rename(store.path.with_name("old.db"))

@@ -436,6 +436,7 @@ CUT_OFF = (
 )
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("change", "words"),
     [(CHANGE_WORDS, "content 'prompt' was changed"), (CUT_OFF, "no end of it")],

@@ -168,6 +168,7 @@ async def test_a_decision_that_asks_for_less_than_the_policy_runs_nothing(
 OTHER = b'{"cents":99999,"payee":"eve"}'
 
 
+@pytest.mark.sqlite
 async def test_arguments_that_were_changed_after_the_approval_do_not_run(
     desk: Paying, keys: Keys
 ) -> None:

@@ -190,6 +190,7 @@ def _wait_until_stopped(process: subprocess.Popen[bytes]) -> None:
     assert os.WIFSTOPPED(status), "it ended before it could stop itself"
 
 
+@pytest.mark.sqlite
 async def test_a_stopped_process_whose_run_moved_on_enters_nothing_when_it_is_continued(
     stopped: tuple[Office, subprocess.Popen[bytes]],
     tmp_path: Path,

@@ -248,6 +248,7 @@ async def test_a_deferral_that_was_shortened_in_the_store_lets_nothing_run_unask
     assert (desk.stands("r_1"), desk.done) == (["held"], [])
 
 
+@pytest.mark.sqlite
 async def test_facts_that_were_changed_in_the_store_are_told_and_decide_nothing(
     till: MakeTill,
 ) -> None:

@@ -458,6 +458,7 @@ async def test_an_empty_prompt_starts_nothing(office: MakeOffice) -> None:
             assert runtime.store.runs() == []
 
 
+@pytest.mark.sqlite
 async def test_headers_hold_no_names_and_no_words(office: MakeOffice) -> None:
     desk = office(money([]), script=one_call("send_money", **SEND))
     with desk:
@@ -503,6 +504,7 @@ async def test_a_runtime_can_be_told_to_carry_only_its_own_runs(office: MakeOffi
     assert len(seen) == 1
 
 
+@pytest.mark.sqlite
 async def test_a_run_whose_content_was_changed_is_not_carried_on(office: MakeOffice) -> None:
     seen: list[str] = []
     desk = office(money(seen), script=one_call("send_money", **SEND))

@@ -484,6 +484,7 @@ async def test_time_left_counts_down(desk: Desk) -> None:
         assert "09:29 left" in ana.says("call-title")
 
 
+@pytest.mark.sqlite
 async def test_a_store_that_is_gone_is_said_and_keys_are_off(desk: Desk) -> None:
     desk.hold(1, "write_file", {}, severity="low")
     async with review(desk) as ana:

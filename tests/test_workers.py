@@ -208,6 +208,7 @@ async def test_what_does_not_end_within_the_grace_time_is_left_to_be_found(
     assert ended.status == "finished"
 
 
+@pytest.mark.sqlite
 async def test_a_run_that_a_newer_version_wrote_is_left_alone_and_the_others_go_on(
     office: Callable[..., Office], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -284,6 +285,7 @@ def test_workers_says_that_nobody_is_there(shop: Shop) -> None:
     assert shop.json("workers") == []
 
 
+@pytest.mark.sqlite
 def test_a_worker_carries_detached_runs_goes_on_after_an_approval_and_drains_on_sigterm(
     shop: Shop,
 ) -> None:
@@ -308,6 +310,7 @@ def test_a_worker_carries_detached_runs_goes_on_after_an_approval_and_drains_on_
     assert shop.json("workers") == []
 
 
+@pytest.mark.sqlite
 def test_the_runs_of_a_killed_worker_move_to_another(shop: Shop) -> None:
     script = shop.folder / "slow.yaml"
     script.write_text("turns:\n  - {reply: Done., delay_s: 3600}\n")
@@ -327,6 +330,7 @@ def test_the_runs_of_a_killed_worker_move_to_another(shop: Shop) -> None:
     assert sorted(states.values()) == ["alive", "dead"]
 
 
+@pytest.mark.sqlite
 def test_the_second_signal_stops_a_worker_at_once_and_nothing_is_lost(shop: Shop) -> None:
     script = shop.folder / "slow.yaml"
     script.write_text("turns:\n  - {reply: Done., delay_s: 3600}\n")

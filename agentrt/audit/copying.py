@@ -80,8 +80,6 @@ def copy_store(
 def _one_moment(database: Database) -> Iterator[Connection]:
     """A connection that sees the store as it is when it first looks."""
     with database.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
 
 

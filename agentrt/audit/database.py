@@ -54,7 +54,10 @@ class Database(Protocol):
         """Let it go."""
 
     def connect(self) -> Connection:
-        """A connection to read with; a server that is away for a moment is waited for."""
+        """A connection to read with, which sees the store as it was when it first looked.
+
+        A server that is away for a moment is waited for.
+        """
 
     def turn(self) -> AbstractContextManager[None]:
         """The turn to write, for as long as a transaction takes."""

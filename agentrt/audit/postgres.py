@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from agentrt.audit.postgres_ddl import protect
@@ -76,7 +76,9 @@ class Postgres:
             max_overflow=30,
         )
         self.writing = self.engine
+        event.listen(self.engine, "checkin", self._end_late)
         self.processes = ServerProcesses(self._connect)
+        self._closed = False
 
     def _connect(self) -> Any:
         import psycopg
@@ -91,11 +93,11 @@ class Postgres:
         return connection
 
     def connect(self) -> Connection:
-        """A connection to read with; a server that is away is waited for."""
+        """A connection to read with, all at one moment; a server that is away is waited for."""
         until, pause = time.monotonic() + AWAY_S, 0.05
         while True:
             try:
-                return self.engine.connect()
+                return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
             except FAILURES as error:
                 if not self.is_passing(error) or time.monotonic() + pause > until:
                     raise
@@ -104,8 +106,14 @@ class Postgres:
 
     def close(self) -> None:
         """Let the server go."""
+        self._closed = True
         self.processes.close()
         self.engine.dispose()
+
+    def _end_late(self, connection: Any, _record: Any) -> None:
+        """Somebody still read when the store was closed: what comes back then is not kept."""
+        if self._closed and connection is not None:
+            connection.close()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

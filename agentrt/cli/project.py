@@ -98,7 +98,6 @@ NOTIFY_KEYS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 """The keys of each kind of target; `kind` and `events` are those of all."""
 
 PRIVACY_KEYS: Mapping[str, tuple[type, ...]] = {
-    "master_key": (str,),
     "secrets": (list,),
 }
 
