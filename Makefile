@@ -9,11 +9,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # The stories of the store, the runtime, approvals and the screens, which hold on both databases.
-ON_SERVER := $(wildcard tests/test_audit_store.py tests/test_audit_claims.py tests/test_audit_projections.py \
-	tests/test_audit_lineage.py tests/test_audit_sealing.py tests/test_audit_index.py \
-	tests/test_approvals_*.py tests/test_runtime.py tests/test_loop*.py tests/test_follow_ups.py \
-	tests/test_policy_facts.py tests/test_policy_limits.py tests/test_policy_set.py \
-	tests/test_policy_recorded.py tests/test_workers.py tests/test_tui_app.py tests/test_run_why.py)
+ON_SERVER := $(wildcard tests/test_audit_store.py tests/test_audit_lineage.py tests/test_approvals_*.py \
+	tests/test_runtime.py tests/test_loop*.py tests/test_follow_ups.py tests/test_run_why.py \
+	tests/test_tui_app.py)
 
 .PHONY: help setup demo test check format cel-diff crash benchmark lock snapshots clean
 
