@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, LargeBinary, cast, func, select
 
 from agentrt.audit.tables import EventRow, columns
 
@@ -33,7 +33,7 @@ def erased_in(connection: Connection, run: str | None = None) -> dict[str, Place
 
     Headers are searched, not columns made from them: `verify` trusts nothing else.
     """
-    query = select(_event.header).where(_event.header.contains(MARK)).order_by(_event.pos)
+    query = select(_as_bytes(connection)).where(_event.header.contains(MARK)).order_by(_event.pos)
     query = query if run is None else query.where(_event.run == run)
     found: dict[str, dict[str, str | None]] = {}
     for header in _readable(connection.execute(query).scalars()):
@@ -44,12 +44,19 @@ def erased_in(connection: Connection, run: str | None = None) -> dict[str, Place
     return dict(found)
 
 
+def _as_bytes(connection: Connection) -> Any:
+    """The header as bytes: a damaged text may not even be UTF-8."""
+    if connection.dialect.name == "postgresql":
+        return func.convert_to(_event.header, "UTF8")
+    return cast(_event.header, LargeBinary)
+
+
 def _readable(headers: Iterable[Any]) -> Iterable[dict[str, Any]]:
     """Headers that are some; whether they are as they were written is for `verify` to say."""
     for header in headers:
         try:
-            data = json.loads(header)
-        except (ValueError, RecursionError):
+            data = json.loads(bytes(header))
+        except (ValueError, TypeError, RecursionError):
             continue
         if isinstance(data, dict):
             yield data
