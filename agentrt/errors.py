@@ -30,7 +30,6 @@ AgentrtError
 │   ├── SQLiteTooOld
 │   ├── Conflict
 │   ├── ErasureRefused
-│   ├── ContentKeyMissing
 │   └── ClockWentBack
 ├── NotDelivered            nobody could be told
 ├── ProofError              a proof does not show what it should
@@ -54,7 +53,6 @@ __all__ = [
     "ClaudeError",
     "ClockWentBack",
     "Conflict",
-    "ContentKeyMissing",
     "CredentialsMissing",
     "DuplicateTool",
     "ErasureRefused",
@@ -226,10 +224,6 @@ class Conflict(StoreError):
 
 class ErasureRefused(StoreError):
     """This content may not be erased now."""
-
-
-class ContentKeyMissing(StoreError):
-    """The content is encrypted, and the key to it is not here."""
 
 
 class ClockWentBack(StoreError):

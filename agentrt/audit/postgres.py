@@ -161,7 +161,7 @@ class Postgres:
                 connection.exec_driver_sql(f'VACUUM "{table}"')
         return (
             "the tables hold nothing of it; the server's WAL, replicas and backups do until they "
-            "are recycled, unless content is encrypted: then its key is gone"
+            "are recycled"
         )
 
     def damage(self, _connection: Connection) -> Iterator[str]:

@@ -59,7 +59,7 @@ def export(
     the last whole line of its file: no record is lost, and none is there twice.
 
     \b
-    Examples:
+    Example:
       agentrt audit export --format ocsf --follow -o audit.ocsf.jsonl
       agentrt audit export --format csv --since 30d > records.csv
     """
