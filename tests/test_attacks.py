@@ -320,12 +320,16 @@ def make_all_anew_with_the_key(world: World) -> None:
     reseal(world, world.key)
 
 
+SEALED_FIRST = len(everything())
+"""Heads under the first checkpoint."""
+
+
 def take_a_run_and_its_leaves_away(world: World) -> None:
     take_away(world, LATER)
     with owned(world) as connection:
-        connection.execute("DELETE FROM leaf WHERE idx >= 4")
-        connection.execute("DELETE FROM checkpoint WHERE size > 4")
-        connection.execute("DELETE FROM node WHERE (n + 1) << level > 4")
+        connection.execute("DELETE FROM leaf WHERE idx >= ?", [SEALED_FIRST])
+        connection.execute("DELETE FROM checkpoint WHERE size > ?", [SEALED_FIRST])
+        connection.execute("DELETE FROM node WHERE (n + 1) << level > ?", [SEALED_FIRST])
 
 
 def roll_back(world: World) -> None:
