@@ -112,6 +112,7 @@ async def test_an_append_to_a_run_that_moved_on_is_a_conflict_and_writes_nothing
     assert store.verify().ok
 
 
+@pytest.mark.sqlite
 async def test_all_events_of_an_append_are_recorded_or_none(store: AuditStore) -> None:
     run = await store.append(RUN, [started(), asked(), replied(use("pay"))])
     run = await store.append(run, [decided(run.calls[0])])

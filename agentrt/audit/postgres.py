@@ -178,7 +178,7 @@ class ServerPulse:
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
-        self.connection = database.connect()
+        self.connection = self._connected()
         self._seen = self._snapshot()
 
     def changed(self) -> bool:
@@ -189,7 +189,7 @@ class ServerPulse:
             if not self._database.is_passing(error):
                 raise
             self.close()
-            self.connection = self._database.engine.connect()
+            self.connection = self._connected()
             snapshot = self._snapshot()
         changed, self._seen = snapshot != self._seen, snapshot
         return changed
@@ -198,6 +198,10 @@ class ServerPulse:
         """Let the connection go."""
         self.connection.invalidate()
         self.connection.close()
+
+    def _connected(self) -> Connection:
+        """Each look is a transaction of its own: it must see what has come since."""
+        return self._database.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def _snapshot(self) -> str:
         found: str = self.connection.execute(SNAPSHOT).scalar_one()
