@@ -8,18 +8,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 import subprocess
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from agentrt.approvals.statement import Statement
 from agentrt.errors import ApprovalError, SignatureInvalid
+from agentrt.key_files import put_whole
 from agentrt.policy.public_keys import ED25519, ED25519_SK, PublicKey, wire_strings
 from agentrt.policy.reviewers import APPROVAL_NAMESPACE, Reviewer, Reviewers
 
@@ -292,17 +291,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _create(path: Path, data: bytes, *, mode: int) -> None:
-    """The whole file or none, and never over another: linking refuses a name that is taken."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(data)
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        raise ApprovalError(f"There is a key at {path} already: it was left as it is.") from None
+        created = put_whole(path, data, mode=mode)
     except OSError as error:
         raise ApprovalError(f"The key {path} cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+    if not created:
+        raise ApprovalError(f"There is a key at {path} already: it was left as it is.")

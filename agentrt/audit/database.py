@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
 from agentrt.audit.processes import Processes
+from agentrt.audit.schema import FAILURES
 from agentrt.errors import StoreError
 
-__all__ = ["Database", "Pulse", "is_url", "new_database", "open_database", "raw_database"]
+__all__ = [
+    "Database",
+    "Pulse",
+    "is_url",
+    "new_database",
+    "open_database",
+    "opening",
+    "raw_database",
+]
 
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
@@ -85,6 +94,19 @@ class Database(Protocol):
 
     def damage(self, connection: Connection) -> Iterator[str]:
         """What the database finds wrong with its own files."""
+
+
+@contextmanager
+def opening(database: Database) -> Iterator[None]:
+    """Let the database go when it cannot be opened, and say what that means."""
+    try:
+        yield
+    except FAILURES as error:
+        database.close()
+        raise database.problem(error) from error
+    except StoreError:
+        database.close()
+        raise
 
 
 def is_url(location: str | Path) -> bool:

@@ -8,9 +8,7 @@ write the one must not be able to sign for the other.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from agentrt.audit.notes import COSIGNATURE, ED25519, Signature, Verifier, cosigned
 from agentrt.errors import KeyUnusable
+from agentrt.key_files import put_whole
 from agentrt.policy.public_keys import PublicKey
 
 if TYPE_CHECKING:
@@ -132,24 +131,8 @@ def _make(path: Path) -> None:
     public = f"{_ssh(private.public_key().public_bytes_raw())} agentrt runtime\n"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _put(path, text, mode=0o600):
+        if put_whole(path, text, mode=0o600):
             path.with_name(f"{path.name}.pub").unlink(missing_ok=True)
-            _put(path.with_name(f"{path.name}.pub"), public.encode(), mode=0o644)
+            put_whole(path.with_name(f"{path.name}.pub"), public.encode(), mode=0o644)
     except OSError as error:
         raise KeyUnusable(f"The key {path} cannot be written: {error.strerror}.") from error
-
-
-def _put(path: Path, data: bytes, *, mode: int) -> bool:
-    """The whole file or none, and never over another; whether it was put there."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(data)
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-    return True

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from agentrt.audit.database import opening
 from agentrt.audit.postgres_ddl import protect
 from agentrt.audit.schema import FAILURES, check_revision, make_tables, no_store, own_tables
 from agentrt.audit.server_processes import ServerProcesses
@@ -233,7 +234,7 @@ def open_postgres(url: str, *, create: bool, read_only: bool) -> Postgres:
     Raises StoreUnavailable, StoreTooOld, StoreTooNew or StoreCorrupt.
     """
     database = Postgres(url, read_only=read_only)
-    try:
+    with opening(database):
         if create and not read_only:
             _make(database)
         with database.connect() as connection:
@@ -242,37 +243,24 @@ def open_postgres(url: str, *, create: bool, read_only: bool) -> Postgres:
                     f"There is no audit store in {database.location}. Run an agent first."
                 )
             check_revision(connection, database.location)
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
-    except StoreError:
-        database.close()
-        raise
     return database
 
 
 def existing_postgres(url: str) -> Postgres:
     """The store at `url`, whatever its revision. Raises StoreUnavailable."""
     database = Postgres(url)
-    try:
-        with database.connect() as connection:
-            if not _is_store(connection):
-                raise StoreUnavailable(
-                    f"There is no audit store in {database.location}. Run an agent first."
-                )
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
-    except StoreError:
-        database.close()
-        raise
+    with opening(database), database.connect() as connection:
+        if not _is_store(connection):
+            raise StoreUnavailable(
+                f"There is no audit store in {database.location}. Run an agent first."
+            )
     return database
 
 
 def new_postgres(url: str, row: Mapping[str, Any]) -> Postgres:
     """An empty store at `url` for the copy of another. Raises StoreError when one is there."""
     database = Postgres(url)
-    try:
+    with opening(database):
         with database.connect() as connection:
             if _is_store(connection):
                 raise StoreCorrupt(
@@ -280,12 +268,6 @@ def new_postgres(url: str, row: Mapping[str, Any]) -> Postgres:
                     "a database where there is none."
                 )
         _make(database, row)
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
-    except StoreError:
-        database.close()
-        raise
     return database
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 
+from agentrt.audit.database import opening
 from agentrt.audit.processes import LocalProcesses
 from agentrt.audit.schema import (
     APPEND_ONLY,
-    FAILURES,
     check_revision,
     make_tables,
     no_store,
@@ -235,16 +235,9 @@ def existing_sqlite(path: Path) -> SQLite:
     if not path.exists():
         raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
     database = SQLite(path)
-    try:
-        with database.connect() as connection:
-            if not _is_store(connection):
-                raise no_store(database.location)
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
-    except StoreError:
-        database.close()
-        raise
+    with opening(database), database.connect() as connection:
+        if not _is_store(connection):
+            raise no_store(database.location)
     return database
 
 
@@ -253,12 +246,9 @@ def new_sqlite(path: Path, row: Mapping[str, Any]) -> SQLite:
     if path.exists():
         raise StoreCorrupt(f"{path} is there already: a copy is made where nothing is.")
     database = SQLite(path)
-    try:
+    with opening(database):
         _make(database, row)
         _use_wal(database)
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
     return database
 
 
@@ -270,18 +260,12 @@ def open_sqlite(path: Path, *, create: bool, read_only: bool) -> SQLite:
     if not path.exists() and (read_only or not create):
         raise StoreUnavailable(f"There is no audit store at {path}. Run an agent first.")
     database = SQLite(path, read_only=read_only)
-    try:
+    with opening(database):
         if create and not read_only:
             _make(database)
         _check(database)
         if not read_only:
             _use_wal(database)
-    except FAILURES as error:
-        database.close()
-        raise database.problem(error) from error
-    except StoreError:
-        database.close()
-        raise
     return database
 
 
