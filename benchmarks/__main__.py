@@ -12,6 +12,7 @@ from benchmarks.decisions import policy
 from benchmarks.machine import machine
 from benchmarks.startup import startup
 from benchmarks.turns import flatness, turns
+from benchmarks.verification import verification
 from benchmarks.workers import workers
 
 SECTIONS: Mapping[str, Callable[[int], str]] = {
@@ -20,6 +21,7 @@ SECTIONS: Mapping[str, Callable[[int], str]] = {
     "appends": appends,
     "policy": policy,
     "startup": startup,
+    "verification": verification,
     "workers": workers,
 }
 

@@ -65,14 +65,16 @@ def appends(rounds: int) -> str:
 
 
 def _rows(folder: str, at_once: int, rounds: int) -> Iterator[list[str]]:
-    bare, ours = [], []
+    bare, ours, sealed = [], [], []
     for _ in range(rounds):
         bare.append(_rate("bare", folder, at_once))
         ours.append(_rate("append", folder, at_once))
+        sealed.append(_rate("sealed", folder, at_once))
     runs = "one run" if at_once == 1 else f"{at_once} runs at once"
     commits = "a commit each" if at_once == 1 else f"{at_once} to a commit"
     yield [f"bare SQLite, {commits}", *_cells(bare, bare)]
     yield [f"AuditStore.append, {runs}", *_cells(ours, bare)]
+    yield ["the same, with a checkpoint four times a second", *_cells(sealed, bare)]
 
 
 def _cells(rates: Sequence[Rate], base: Sequence[Rate]) -> list[str]:
@@ -104,9 +106,11 @@ async def record(url: str, folder: str) -> None:
         await asyncio.gather(*(carry(JOB) for _ in range(RUNS)))
 
 
-async def append(folder: str, at_once: int) -> Rate:
+async def append(folder: str, at_once: int, *, sealed: bool = False) -> Rate:
     """The events of the recorded runs, through AuditStore.append into a new store."""
     from agentrt import AuditStore, Run
+    from agentrt.audit.keys import SigningKey
+    from agentrt.audit.sealer import Sealer
 
     with AuditStore(Path(folder) / "agentrt.db", read_only=True) as source:
         runs = {row.id: [r.event for r in source.records(row.id)] for row in source.runs()}
@@ -120,6 +124,10 @@ async def append(folder: str, at_once: int) -> Rate:
     with tempfile.TemporaryDirectory(dir=folder) as new, AuditStore(Path(new) / "new.db") as store:
         warm, *rest = runs
         await replay(warm)
+        if sealed:
+            sealer = Sealer(store, SigningKey.at(Path(new) / "key"), every_s=0.001)
+            await sealer.seal()
+            sealer.begin()
         began, wall = time.process_time(), time.perf_counter()
         for group in _groups(rest, at_once):
             await asyncio.gather(*(replay(run) for run in group))
@@ -180,6 +188,9 @@ def main(what: str, *arguments: str) -> None:
             asyncio.run(record(url, folder))
         case "append", (folder, at_once):
             print(json.dumps(asdict(asyncio.run(append(folder, int(at_once))))))
+        case "sealed", (folder, at_once):
+            rate = asyncio.run(append(folder, int(at_once), sealed=True))
+            print(json.dumps(asdict(rate)))
         case "bare", (folder, at_once):
             print(json.dumps(asdict(bare(folder, int(at_once)))))
 
