@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,9 @@ class Server:
         """End the server as a machine does that loses its power; `start` recovers it."""
         pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, signal.SIGQUIT)  # at once, with no word to anybody and nothing written back
+        until = time.monotonic() + 30
+        while (self._folder / "postmaster.pid").exists() and time.monotonic() < until:
+            time.sleep(0.01)
 
     def start(self) -> None:
         """Start it again, and wait until it takes connections."""

@@ -13,9 +13,8 @@ from servers import Server
 from sqlalchemy import text
 from worlds import asked, replied, said, started
 
-from agentrt.audit import AuditStore, Draft
+from agentrt.audit import AuditStore, Draft, patience
 from agentrt.audit import postgres as postgres_file
-from agentrt.audit import writer as writer_file
 from agentrt.audit.database import open_database
 from agentrt.audit.grants import ROLES, grants
 from agentrt.errors import Conflict, ProjectError, StoreCorrupt, StoreUnavailable
@@ -177,8 +176,7 @@ async def test_a_server_that_is_started_again_loses_and_doubles_nothing() -> Non
 async def test_a_server_that_stays_away_is_said_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_file, "AWAY_S", 0.5)
-    monkeypatch.setattr(postgres_file, "AWAY_S", 0.5)
+    monkeypatch.setattr(patience, "AWAY_S", 0.5)
     with Server() as server, AuditStore(server.empty()) as store:
         run = await store.append(Run(RUN), [started()])
         server.kill()

@@ -8,7 +8,6 @@ committed and nothing that is under way.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from agentrt.audit.database import opening
+from agentrt.audit.patience import patiently
 from agentrt.audit.postgres_ddl import protect
 from agentrt.audit.schema import FAILURES, check_revision, make_tables, no_store, own_tables
 from agentrt.audit.server_processes import ServerProcesses
@@ -29,9 +29,6 @@ ORDER_LOCK = 0x61677274_0001
 
 MAKE_LOCK = 0x61677274_0002
 """The same for whoever makes the tables."""
-
-AWAY_S = 20.0
-"""How long a server that went away is looked for by whoever reads."""
 
 CONNECTING: Mapping[str, Any] = {
     "application_name": "agentrt",
@@ -95,15 +92,8 @@ class Postgres:
 
     def connect(self) -> Connection:
         """A connection to read with, all at one moment; a server that is away is waited for."""
-        until, pause = time.monotonic() + AWAY_S, 0.05
-        while True:
-            try:
-                return self.engine.connect().execution_options(isolation_level="REPEATABLE READ")
-            except FAILURES as error:
-                if not self.is_passing(error) or time.monotonic() + pause > until:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+        connection = patiently(self.engine.connect, is_passing=self.is_passing)
+        return connection.execution_options(isolation_level="REPEATABLE READ")
 
     def close(self) -> None:
         """Let the server go."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from agentrt.audit.database import Database
+from agentrt.audit.patience import patiently
 from agentrt.audit.schema import FAILURES
 from agentrt.errors import AgentrtError, StoreUnavailable
 
@@ -28,12 +28,6 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 
 GROUP_MAX = 128
-
-AWAY_S = 20.0
-"""How long a server that went away is looked for, before what waits is told that it is gone."""
-
-PAUSE_S = (0.05, 1.0)
-"""The first pause between two looks, and the longest: each is twice as long as the one before."""
 
 Work = Callable[[Connection], Any]
 
@@ -122,7 +116,7 @@ class Writer:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            outcomes = self._while_away(group)
+            outcomes = patiently(lambda: self._together(group), is_passing=self._is_passing)
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiter must hear of it
             self._one_by_one(group, error)
             return
@@ -138,18 +132,6 @@ class Writer:
             return
         for waiting in group:
             self._commit([waiting])
-
-    def _while_away(self, group: list[_Waiting]) -> list[tuple[Any, AgentrtError | None]]:
-        """Do the group, again if the server went away and comes back in time."""
-        until, pause = time.monotonic() + AWAY_S, PAUSE_S[0]
-        while True:
-            try:
-                return self._together(group)
-            except Exception as error:
-                if not self._is_passing(error) or time.monotonic() + pause > until:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, PAUSE_S[1])
 
     def _is_passing(self, error: Exception) -> bool:
         return isinstance(error, FAILURES) and self._database.is_passing(error)
